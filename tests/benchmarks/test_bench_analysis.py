@@ -1,0 +1,59 @@
+"""Frames a second: S(k) beside a plain loop of complex transforms, and the whole scorecard."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edviz
+from edviz.analysis.correlation import structure_factor
+
+pytest.importorskip("pytest_benchmark")
+N_FRAMES = 16
+
+
+@pytest.fixture(scope="module")
+def fields() -> edviz.DensityTrajectory:
+    values = np.random.default_rng(0).uniform(0.5, 1.5, (N_FRAMES, 64, 64, 64)).astype(np.float32)
+    return edviz.DensityTrajectory.from_arrays(values, 12 * np.eye(3), time=10.0 * np.arange(N_FRAMES))
+
+
+def plain(traj: edviz.DensityTrajectory) -> np.ndarray:
+    """What one writes first: a complex transform a frame, shells by weighted bincount."""
+    n = traj.grid.shape[0]
+    m = np.fft.fftfreq(n, 1 / n)
+    number = np.rint(np.sqrt(m[:, None, None] ** 2 + m[None, :, None] ** 2 + m**2)).astype(int).ravel()
+    total = np.zeros(number.max() + 1)
+    for i in range(len(traj)):
+        power = np.abs(np.fft.fftn(traj.frame(i)) * traj.grid.voxel_volume) ** 2
+        total += np.bincount(number, weights=power.ravel())
+    return total / np.bincount(number) / len(traj) / traj.n_electrons
+
+
+@pytest.mark.benchmark(group="S(k), 64^3")
+def test_structure_factor(benchmark, fields):
+    found = benchmark.pedantic(structure_factor, args=(fields,), rounds=3, warmup_rounds=1)
+    benchmark.extra_info["frames_per_second"] = N_FRAMES / benchmark.stats["mean"]
+    np.testing.assert_allclose(found, plain(fields)[1 : len(found) + 1], rtol=1e-4)
+
+
+@pytest.mark.benchmark(group="S(k), 64^3")
+def test_plain_numpy_loop(benchmark, fields):
+    benchmark.pedantic(plain, args=(fields,), rounds=2, warmup_rounds=0)
+    benchmark.extra_info["frames_per_second"] = N_FRAMES / benchmark.stats["mean"]
+
+
+@pytest.mark.benchmark(group="scorecard, 32^3")
+def test_scorecard(benchmark):
+    """Frames of rollout, reference and training together."""
+    lithium = edviz.load_sample("lithium-800K")
+    frames = lithium.density.values
+    training, test = lithium.split("train"), lithium.split("test")
+    rollout = edviz.DensityTrajectory.from_arrays(
+        np.stack([frames[:240], frames[240:480]]), lithium.grid.cell, time=lithium.time[:240], n_electrons=54.0
+    )
+    arguments = {"training": training[:254], "progress": False}
+    card = benchmark.pedantic(edviz.evaluate, args=(rollout, test), kwargs=arguments, rounds=1)
+    n_frames = sum(s.sizes["time"] * s.sizes["sample"] for s in card.evidence.summaries.values())
+    benchmark.extra_info["frames_per_second"] = n_frames / benchmark.stats["mean"]
+    assert "fail" not in set(card.to_dataframe()["verdict"])
