@@ -1,0 +1,1 @@
+"""Neural networks and losses: tensors in, tensors out; no files, no xarray, no widgets."""

@@ -1,0 +1,216 @@
+"""Latent diffusion of the next frame, conditioned on the last few.
+
+What is diffused is the *step* y = (z[t+1] - z[t]) / step_std, not the next latent itself: it has unit variance and the
+context fixes most of it, so that a few deterministic sampling steps suffice. Preconditioning and loss weight are those
+of Karras et al. 2022 (arXiv 2206.00364) with sigma_data = 1, through azula's `KarrasDenoiser`; so is the sampler, but
+for its first step (see `LatentDynamics.sample`).
+
+Stability of long rollouts comes from the context noise: in training, white noise of a random level is added to the
+context and its level told to the network; the target is the step from the *noisy* last latent to the *clean* next
+one. The network thus learns to pull a context that has left the data back to it, which is exactly what an
+autoregressive rollout needs (compare Ho et al. 2021, arXiv 2106.15282, on conditioning augmentation, and Valevski
+et al. 2024, arXiv 2408.14837, who met the same collapse). All numbers are ours; the source's are not public.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from azula.denoise import KarrasDenoiser
+from azula.noise import VESchedule
+from azula.sample import xEABSampler
+from torch import Tensor, nn
+
+from edviz.models.denoiser import StepDenoiser
+
+__all__ = ["DiffusionLoss", "LatentDynamics"]
+
+SIGMA_MIN, SIGMA_MAX = 0.02, 8.0
+"""Noise levels, in units of the step's standard deviation."""
+
+SIGMA_FIRST, SIGMA_START = 4.0, 2.0
+"""Noise levels of the first call and of the solver's start, same units."""
+
+CONTEXT_NOISE_MIN = 1e-3
+"""Context noise below this counts as none (units of the latent's standard deviation)."""
+
+
+class DiffusionLoss(NamedTuple):
+    """What one evaluation of the training loss returns."""
+
+    loss: Tensor
+    """Weighted mean squared error, ()."""
+    latent: Tensor
+    """Estimate of the next latent (model units), (B, C, a, b, c)."""
+    sigma: Tensor
+    """Noise level of each sample, (B,)."""
+
+
+def _time(sigma: float) -> float:
+    """The schedule's time at which the noise level is sigma."""
+    return math.log(sigma / SIGMA_MIN) / math.log(SIGMA_MAX / SIGMA_MIN)
+
+
+def _column(values: Tensor) -> Tensor:
+    return values.reshape(-1, 1, 1, 1, 1)
+
+
+class LatentDynamics(nn.Module):
+    """p(z[t+1] | z[t], z[t-1], ...) as a conditional diffusion.
+
+    Parameters
+    ----------
+    latent_channels, n_context, channels, blocks : int
+        See `StepDenoiser`.
+    max_context_noise : float
+        Largest context noise seen in training, in units of the latent's standard deviation.
+    """
+
+    latent_mean: Tensor
+    latent_std: Tensor
+    step_std: Tensor
+
+    def __init__(
+        self,
+        latent_channels: int = 4,
+        n_context: int = 3,
+        channels: int = 64,
+        blocks: int = 3,
+        max_context_noise: float = 0.4,
+    ) -> None:
+        super().__init__()
+        self.arguments = {
+            "latent_channels": latent_channels,
+            "n_context": n_context,
+            "channels": channels,
+            "blocks": blocks,
+            "max_context_noise": max_context_noise,
+        }
+        self.n_context = n_context
+        self.latent_channels = latent_channels
+        self.max_context_noise = max_context_noise
+        self.denoiser = KarrasDenoiser(
+            StepDenoiser(latent_channels, n_context, channels, blocks), VESchedule(SIGMA_MIN, SIGMA_MAX)
+        )
+        for name in ("latent_mean", "latent_std", "step_std"):
+            self.register_buffer(name, torch.ones(latent_channels))
+
+    @torch.no_grad()
+    def fit_scales(self, latents: Tensor) -> None:
+        """Set the channels' means and standard deviations from consecutive latents (T, C, a, b, c)."""
+        channel = latents.transpose(0, 1).flatten(1)
+        self.latent_mean.copy_(channel.mean(1))
+        self.latent_std.copy_(channel.std(1))
+        self.step_std.copy_(latents.diff(dim=0).transpose(0, 1).flatten(1).std(1) / channel.std(1))
+
+    def normalise(self, latent: Tensor) -> Tensor:
+        """Model units to zero mean, unit standard deviation a channel; channels at axis -4."""
+        return (latent - self.latent_mean[:, None, None, None]) / self.latent_std[:, None, None, None]
+
+    def denormalise(self, latent: Tensor) -> Tensor:
+        """Inverse of `normalise`."""
+        return latent * self.latent_std[:, None, None, None] + self.latent_mean[:, None, None, None]
+
+    def _features(self, context: Tensor) -> Tensor:
+        """The last latent and the scaled steps that led to it, (B, n_context * C, a, b, c)."""
+        steps = context.diff(dim=1) / self.step_std[:, None, None, None]
+        return torch.cat((context[:, -1], steps.flatten(1, 2)), dim=1)
+
+    def _arguments(self, context: Tensor, context_noise: Tensor) -> dict[str, Tensor]:
+        log_noise = context_noise.clamp_min(CONTEXT_NOISE_MIN).log()
+        return {"context": self._features(context), "log_context_noise": log_noise}
+
+    def _draw(self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator, normal: bool = True) -> Tensor:
+        """Random numbers drawn on the CPU, so that a seed means the same on every device."""
+        draw = torch.randn if normal else torch.rand
+        return draw(shape, generator=generator).to(like)
+
+    def loss(
+        self,
+        context: Tensor,
+        target: Tensor,
+        generator: torch.Generator,
+        log_sigma: tuple[float, float] = (-0.7, 1.2),
+    ) -> DiffusionLoss:
+        """EDM loss of a batch.
+
+        Parameters
+        ----------
+        context : Tensor
+            Clean latents in model units, (B, n_context, C, a, b, c), oldest first.
+        target : Tensor
+            The next latents, (B, C, a, b, c).
+        generator : torch.Generator
+            Source of all noise.
+        log_sigma : tuple of float
+            Mean and standard deviation of log(sigma).
+
+        Returns
+        -------
+        DiffusionLoss
+        """
+        context, target = self.normalise(context), self.normalise(target)
+        batch = target.shape[0]
+        uniform = self._draw((batch,), target, generator, normal=False)
+        level = self.max_context_noise * uniform.square()  # low levels, where rollouts work, seen most
+        context = context + level.reshape(-1, 1, 1, 1, 1, 1) * self._draw(tuple(context.shape), target, generator)
+        step_std = self.step_std[:, None, None, None]
+        step = (target - context[:, -1]) / step_std
+        log_noise = log_sigma[0] + log_sigma[1] * self._draw((batch,), target, generator)
+        log_noise = log_noise.clamp(math.log(SIGMA_MIN), math.log(SIGMA_MAX))
+        time = (log_noise - math.log(SIGMA_MIN)) / math.log(SIGMA_MAX / SIGMA_MIN)
+        sigma = log_noise.exp()
+        noisy = step + _column(sigma) * self._draw(tuple(step.shape), target, generator)
+        estimate = self.denoiser(noisy, time, **self._arguments(context, level)).mean
+        weight = 1 + _column(sigma).pow(-2)
+        loss = (weight * (estimate - step).square()).mean()
+        return DiffusionLoss(loss, self.denormalise(context[:, -1] + step_std * estimate), sigma)
+
+    def forward(self, context: Tensor, target: Tensor, generator: torch.Generator) -> DiffusionLoss:
+        """The training loss (`loss`), as a module call so that distributed wrappers see it."""
+        return self.loss(context, target, generator)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        context: Tensor,
+        generator: torch.Generator,
+        n_steps: int = 4,
+        context_noise: float = 0.05,
+    ) -> Tensor:
+        """Draw the next latent.
+
+        Parameters
+        ----------
+        context : Tensor
+            Latents in model units, (B, n_context, C, a, b, c), oldest first.
+        generator : torch.Generator
+            Source of all noise (on the CPU).
+        n_steps : int
+            Network calls. The solver is azula's xEAB, an exponential Adams-Bashforth method of the DPM-Solver++ family:
+            on Gaussian steps of every width four calls give the standard deviation to 7 % or better, where the
+            same number of Euler or plain Adams-Bashforth steps lose 25 to 35 % of it, and a rollout its contrast.
+        context_noise : float
+            Noise put on the context (and told to the network), in units of the latent's standard deviation.
+
+        Returns
+        -------
+        Tensor
+            (B, C, a, b, c), model units.
+        """
+        context = self.normalise(context)
+        level = torch.full((context.shape[0],), context_noise).to(context)
+        if context_noise > 0:
+            context = context + context_noise * self._draw(tuple(context.shape), context, generator)
+        arguments = self._arguments(context, level)
+        noise = self._draw(tuple(context[:, -1].shape), context, generator)
+        # The first call says where the steps are centred: starting from N(0, sigma^2) instead would shrink every step
+        # by (conditional standard deviation / sigma), which slows the dynamics down.
+        first = context.new_tensor(_time(SIGMA_FIRST))
+        step = self.denoiser(SIGMA_FIRST * noise, first, **arguments).mean
+        if n_steps > 1:
+            solve = xEABSampler(self.denoiser, steps=n_steps - 1, start=_time(SIGMA_START), silent=True)
+            step = solve(step + SIGMA_START * noise, **arguments)
+        return self.denormalise(context[:, -1] + self.step_std[:, None, None, None] * step)

@@ -1,0 +1,74 @@
+"""The latent diffusion against a case with a known answer, and its seeds."""
+
+import pytest
+import torch
+from azula.denoise import DiracPosterior
+from torch import nn
+
+from edviz.models.diffusion import LatentDynamics
+
+
+class GaussianStep(nn.Module):
+    """The exact denoiser of steps drawn from N(mean, std^2), whatever the context."""
+
+    def __init__(self, schedule, mean, std):
+        super().__init__()
+        self.schedule, self.mean, self.std = schedule, mean, std
+
+    def forward(self, x, t, **context):
+        _, sigma = self.schedule(t)
+        sigma = sigma.reshape(-1, 1, 1, 1, 1)
+        gain = self.std**2 / (self.std**2 + sigma**2)
+        return DiracPosterior(self.mean + gain * (x - self.mean))
+
+
+@pytest.mark.parametrize("width", [0.05, 0.1, 0.2, 0.35, 0.55, 0.8])
+def test_four_calls_draw_the_right_gaussian_of_any_width(width):
+    model = LatentDynamics(latent_channels=1, n_context=2, channels=8, blocks=1)
+    model.latent_mean.fill_(0.7)
+    model.latent_std.fill_(2.0)
+    model.step_std.fill_(0.5)
+    model.denoiser = GaussianStep(model.denoiser.schedule, mean=0.4, std=width)
+    context = torch.full((4, 2, 1, 16, 16, 16), 0.7)  # normalised: zero
+    z = model.sample(context, torch.Generator().manual_seed(1), n_steps=4, context_noise=0.0)
+    step = (z - 0.7) / 2.0 / 0.5
+    # the first call takes pure noise for a noisy step, which costs (width / 4)^2 of the mean
+    assert abs(step.mean().item() - 0.4) < 0.02 + 0.4 * (width / 4) ** 2
+    assert abs(step.std().item() / width - 1) < 0.1
+
+
+def test_loss_of_the_exact_denoiser_is_its_posterior_variance():
+    # EDM weight x posterior variance = (1 + 1/s^2) * v s^2 / (v + s^2): known for every noise level
+    model = LatentDynamics(latent_channels=1, n_context=2, channels=8, blocks=1, max_context_noise=0.0)
+    model.denoiser = GaussianStep(model.denoiser.schedule, mean=0.0, std=1.0)
+    random = torch.Generator().manual_seed(0)
+    context = torch.zeros(64, 2, 1, 8, 8, 8)
+    target = torch.randn(64, 1, 8, 8, 8, generator=random)
+    result = model.loss(context, target, random)
+    assert abs(result.loss.item() - 1) < 0.02  # with v = 1 it is one at every noise level
+
+
+def test_same_generator_same_sample_and_normalisation_round_trip():
+    torch.manual_seed(0)
+    model = LatentDynamics(latent_channels=2, n_context=3, channels=8, blocks=1)
+    latents = torch.randn(30, 2, 4, 4, 4).cumsum(0)
+    model.fit_scales(latents)
+    torch.testing.assert_close(model.denormalise(model.normalise(latents)), latents, rtol=1e-4, atol=1e-5)
+    assert model.normalise(latents).std() == pytest.approx(1, abs=0.02)
+    context = latents[:3].unsqueeze(0)
+    one, two, other = (model.sample(context, torch.Generator().manual_seed(s), n_steps=2) for s in (5, 5, 6))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+def test_sample_commutes_with_translations_without_noise_differences():
+    torch.manual_seed(0)
+    model = LatentDynamics(latent_channels=2, n_context=2, channels=8, blocks=1).eval()
+    context = torch.randn(1, 2, 2, 4, 5, 6)
+
+    draw = model._draw
+    shift = (1, 2, 3)
+    plain = model.sample(context, torch.Generator().manual_seed(1), n_steps=3, context_noise=0.1)
+    model._draw = lambda *a, **k: draw(*a, **k).roll(shift, (-3, -2, -1))
+    moved = model.sample(context.roll(shift, (3, 4, 5)), torch.Generator().manual_seed(1), n_steps=3, context_noise=0.1)
+    torch.testing.assert_close(moved, plain.roll(shift, (2, 3, 4)), rtol=0, atol=1e-5)
