@@ -1,0 +1,520 @@
+"""DensityEmulator: autoencoder + latent diffusion + what they were trained on; rollout, save, load.
+
+A saved emulator is a folder with two files: `emulator.json` (architecture, frame interval, cell, grid, density
+kind, electrons, sampling defaults, provenance) and `weights.safetensors` (float32 tensors). Loading either
+executes no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from edviz.errors import (
+    GridMismatchError,
+    MissingDataError,
+    ModelFileError,
+    NonFiniteError,
+    UnknownSampleError,
+    WriteError,
+)
+from edviz.grid import PeriodicGrid
+from edviz.io import open as open_trajectory
+from edviz.io.parts import PartWriter
+from edviz.models.autoencoder import Autoencoder
+from edviz.models.diffusion import LatentDynamics
+from edviz.samples import emulator_folder, sample_names
+from edviz.trajectory import DensityTrajectory
+
+__all__ = ["DensityEmulator", "load_emulator"]
+
+FORMAT_VERSION = 1
+SOURCE = "edviz emulator"
+
+
+class DensityEmulator:
+    """A generative model of one system's density dynamics.
+
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+        Density to latent and back.
+    dynamics : LatentDynamics
+        Next latent given the last `n_context`.
+    grid : PeriodicGrid
+        Cell and grid of the training data.
+    frame_interval : float
+        Time between frames, fs.
+    density_kind : str
+        Kind of density ("valence", "total", ...).
+    n_electrons : float
+        Electrons in the cell.
+    sampling_steps : int
+        Default denoiser calls a frame.
+    context_noise : float
+        Default noise on the context, in units of the latent's standard deviation.
+    provenance : dict
+        What it was trained on and how; written to emulator.json.
+    """
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        dynamics: LatentDynamics,
+        *,
+        grid: PeriodicGrid,
+        frame_interval: float,
+        density_kind: str,
+        n_electrons: float,
+        sampling_steps: int = 4,
+        context_noise: float = 0.05,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        self.autoencoder = autoencoder.float().eval().requires_grad_(False)
+        self.dynamics = dynamics.float().eval().requires_grad_(False)
+        self.grid = grid
+        self.frame_interval = float(frame_interval)
+        self.density_kind = density_kind
+        self.n_electrons = float(n_electrons)
+        self.sampling_steps = sampling_steps
+        self.context_noise = context_noise
+        self.provenance = provenance or {}
+
+    @classmethod
+    def from_training(
+        cls,
+        autoencoder: Autoencoder,
+        dynamics: LatentDynamics,
+        trajectory: DensityTrajectory,
+        **settings: Any,
+    ) -> DensityEmulator:
+        """Build from trained models and the trajectory that they were trained on (cell, grid, kind, electrons)."""
+        return cls(
+            autoencoder,
+            dynamics,
+            grid=trajectory.grid,
+            density_kind=trajectory.density_kind,
+            n_electrons=trajectory.n_electrons,
+            **settings,
+        )
+
+    def __repr__(self) -> str:
+        a, b, c = self.grid.shape
+        size = sum(p.numel() for m in (self.autoencoder, self.dynamics) for p in m.parameters()) / 1e6
+        return (
+            f"DensityEmulator({self.density_kind} density, {self.n_electrons:g} electrons, {a} x {b} x {c} grid, "
+            f"{self.frame_interval:g} fs a frame, context of {self.n_context} frames, {size:.1f} M weights)"
+        )
+
+    @property
+    def n_context(self) -> int:
+        """Past frames that a prediction needs."""
+        return self.dynamics.n_context
+
+    @property
+    def compression(self) -> float:
+        """Density values per latent value."""
+        return float(4**3 / self.autoencoder.latent_channels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.autoencoder.parameters()).device
+
+    def to(self, device: str | torch.device) -> DensityEmulator:
+        """Move the weights to a device ("cuda", "cpu"); returns itself."""
+        self.autoencoder.to(device)
+        self.dynamics.to(device)
+        return self
+
+    # Input ------------------------------------------------------------------------------------------------------
+
+    def _matching(self, trajectory: DensityTrajectory, allow_mismatch: bool, timed: bool = True) -> DensityTrajectory:
+        """Check that a trajectory is what the emulator was trained on; subsample finer frame intervals."""
+        if trajectory.is_ensemble:
+            raise MissingDataError("the emulator takes a single trajectory; choose one sample: traj.sample(0).")
+        problems = []
+        if trajectory.grid.shape != self.grid.shape:
+            cure = f"traj.resample_grid({self.grid.shape})"
+            problems.append(f"its grid is {trajectory.grid.shape}, the emulator's {self.grid.shape} (cure: {cure})")
+        if np.abs(trajectory.grid.cell - self.grid.cell).max() > 1e-3:
+            problems.append(f"its cell is\n{trajectory.grid.cell} A, the emulator's\n{self.grid.cell} A")
+        if trajectory.density_kind != self.density_kind:
+            problems.append(f"it holds a {trajectory.density_kind} density, the emulator's is {self.density_kind}")
+        if abs(trajectory.n_electrons - self.n_electrons) > 1e-3 * self.n_electrons:
+            problems.append(f"it has {trajectory.n_electrons:g} electrons, the emulator's data {self.n_electrons:g}")
+        stride = 1
+        if timed and len(trajectory) > 1:
+            ratio = self.frame_interval / trajectory.frame_interval
+            if abs(ratio - round(ratio)) < 1e-3 * ratio and round(ratio) >= 1:
+                stride = round(ratio)
+            else:
+                problems.append(
+                    f"its frames are {trajectory.frame_interval:g} fs apart, "
+                    f"the emulator steps by {self.frame_interval:g} fs"
+                )
+        if problems and not allow_mismatch:
+            raise GridMismatchError(
+                f"the trajectory is not what the emulator was trained on: {'; '.join(problems)}. "
+                "allow_mismatch=True overrides this check; the emulator's accuracy is then unknown."
+            )
+        if stride > 1:
+            warnings.warn(
+                f"the frames are {trajectory.frame_interval:g} fs apart, the emulator steps by "
+                f"{self.frame_interval:g} fs: one frame in {stride} is used, the last one included.",
+                stacklevel=3,
+            )
+            return trajectory[(len(trajectory) - 1) % stride :: stride]
+        return trajectory
+
+    def _tensor(self, trajectory: DensityTrajectory, start: int, stop: int) -> Tensor:
+        """Frames [start, stop) as (T, A, B, C) on the device."""
+        frames = np.stack([trajectory.frame(i) for i in range(start, stop)]).astype(np.float32, copy=False)
+        if not np.isfinite(frames).all():
+            raise NonFiniteError(f"frames {start} to {stop - 1} of the trajectory hold a NaN or an infinity.")
+        return torch.from_numpy(frames).to(self.device)
+
+    def _densities(self, relative: Tensor) -> np.ndarray:
+        """rho / mean -> rho in e/A^3, float32, the electron number exact to rounding."""
+        values = relative.double().cpu().numpy()
+        values *= self.n_electrons / self.grid.volume / values.mean(axis=(-3, -2, -1), keepdims=True)
+        return values.astype(np.float32)
+
+    def _trajectory(
+        self, density: np.ndarray, time: np.ndarray, like: DensityTrajectory, line: str
+    ) -> DensityTrajectory:
+        return DensityTrajectory.from_arrays(
+            density,
+            like.grid.cell,
+            time=time,
+            density_kind=self.density_kind,
+            n_electrons=self.n_electrons,
+            source=SOURCE,
+            history=line,
+        )
+
+    # Use ----------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def reconstruct(self, trajectory: DensityTrajectory, allow_mismatch: bool = False) -> DensityTrajectory:
+        """D(E(rho)): every frame through the autoencoder.
+
+        Parameters
+        ----------
+        trajectory : DensityTrajectory
+            Any frames on the emulator's grid.
+        allow_mismatch : bool
+            Accept other cells, grids, kinds and electron numbers.
+
+        Returns
+        -------
+        DensityTrajectory
+            Same times; positive; electrons as the emulator's.
+        """
+        trajectory = self._matching(trajectory, allow_mismatch, timed=False)
+        blocks = []
+        for start in _progress(range(0, len(trajectory), 8), "reconstructing", "batch"):
+            blocks.append(
+                self._densities(self.autoencoder(self._tensor(trajectory, start, min(start + 8, len(trajectory)))))
+            )
+        return self._trajectory(np.concatenate(blocks), trajectory.time, trajectory, "reconstructed by the autoencoder")
+
+    def _encode(self, trajectory: DensityTrajectory, start: int, stop: int) -> Tensor:
+        return self.autoencoder.encode(self._tensor(trajectory, start, stop))
+
+    def _next(self, context: Tensor, seed: int, frame: int, steps: int | None, noise: float | None) -> Tensor:
+        """One generated latent a row; the noise depends on (seed, frame) alone."""
+        state = np.random.SeedSequence([seed, frame]).generate_state(1, np.uint64)[0]
+        return self.dynamics.sample(
+            context,
+            torch.Generator().manual_seed(int(state >> np.uint64(1))),
+            n_steps=self.sampling_steps if steps is None else steps,
+            context_noise=self.context_noise if noise is None else noise,
+        )
+
+    @torch.no_grad()
+    def predict_next(
+        self,
+        trajectory: DensityTrajectory,
+        n_samples: int = 1,
+        seed: int = 0,
+        *,
+        sampling_steps: int | None = None,
+        context_noise: float | None = None,
+        allow_mismatch: bool = False,
+    ) -> DensityTrajectory:
+        """One-step forecasts of every frame from the true frames before it.
+
+        Parameters
+        ----------
+        trajectory : DensityTrajectory
+            At least n_context + 1 frames, one emulator step apart (finer intervals that divide are subsampled).
+        n_samples : int
+            Forecasts a frame.
+        seed : int
+            Seed of the sampler.
+        sampling_steps, context_noise : optional
+            Override the emulator's defaults.
+        allow_mismatch : bool
+            Accept other cells, grids, kinds and electron numbers.
+
+        Returns
+        -------
+        DensityTrajectory
+            (sample, time, a, b, c) at the times ``trajectory.time[n_context:]``.
+        """
+        trajectory = self._matching(trajectory, allow_mismatch)
+        k, frames = self.n_context, len(trajectory)
+        if frames <= k:
+            raise MissingDataError(
+                f"a one-step forecast needs {k + 1} frames {self.frame_interval:g} fs apart; got {frames}."
+            )
+        latents = torch.cat([self._encode(trajectory, i, min(i + 8, frames)) for i in range(0, frames, 8)])
+        windows = torch.stack([latents[i : i + k] for i in range(frames - k)])
+        density = np.empty((n_samples, frames - k, *trajectory.grid.shape), np.float32)
+        rows = [(s, i) for s in range(n_samples) for i in range(0, frames - k, 8)]
+        for s, i in _progress(rows, "one-step forecasts", "batch"):
+            context = windows[i : i + 8]
+            predicted = self._next(context, seed, s * 2**32 + i, sampling_steps, context_noise)
+            density[s, i : i + 8] = self._densities(self.autoencoder.decode(predicted, trajectory.grid.shape))
+        return self._trajectory(density, trajectory.time[k:], trajectory, f"one-step forecasts, seed {seed}")
+
+    @torch.no_grad()
+    def rollout(
+        self,
+        context: DensityTrajectory,
+        n_frames: int,
+        n_samples: int = 1,
+        seed: int = 0,
+        out: str | Path | None = None,
+        *,
+        sampling_steps: int | None = None,
+        context_noise: float | None = None,
+        allow_mismatch: bool = False,
+        progress: bool = True,
+    ) -> DensityTrajectory:
+        """Generate trajectories, frame after frame, from the last frames of a context.
+
+        Parameters
+        ----------
+        context : DensityTrajectory
+            Its last n_context frames start every sample; finer frame intervals that divide are subsampled
+            with a notice.
+        n_frames : int
+            Frames to generate (the context's are not repeated).
+        n_samples : int
+            Independent trajectories, generated side by side.
+        seed : int
+            The same seed gives the same rollout.
+        out : path, optional
+            Stream to this file instead of memory; a kill loses at most the part being written.
+        sampling_steps : int, optional
+            Denoiser calls a frame, instead of the emulator's default.
+        context_noise : float, optional
+            Noise on the context, instead of the emulator's default.
+        allow_mismatch : bool
+            Accept another cell, grid, density kind, electron number or frame interval.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        DensityTrajectory
+            (sample, time, a, b, c); its clock goes on from the context's last frame.
+
+        Raises
+        ------
+        edviz.errors.GridMismatchError
+            If the context is not what the emulator was trained on.
+        edviz.errors.MissingDataError
+            If the context is too short.
+        edviz.errors.NonFiniteError
+            If the context or a generated frame holds a NaN.
+        """
+        if n_frames < 1 or n_samples < 1:
+            raise MissingDataError(f"n_frames = {n_frames} and n_samples = {n_samples} must be at least 1.")
+        context = self._matching(context, allow_mismatch)
+        k = self.n_context
+        if len(context) < k:
+            raise MissingDataError(
+                f"the context needs {k} frames {self.frame_interval:g} fs apart; got {len(context)}."
+            )
+        latents = self._encode(context, len(context) - k, len(context))
+        state = latents.expand(n_samples, *latents.shape)
+        time = context.time[-1] + self.frame_interval * np.arange(1, n_frames + 1)
+        line = f"rollout of {n_frames} frames, {n_samples} samples, seed {seed}"
+        shape = (n_samples, n_frames, *context.grid.shape)
+        memory = np.empty(shape if out is None else (0,), np.float32)
+        with ExitStack() as stack:
+            writer = stack.enter_context(self._writer(out, context, line)) if out is not None else None
+            for frame in _progress(range(n_frames), "rollout", "frame", progress):
+                new = self._next(state, seed, frame, sampling_steps, context_noise)
+                state = torch.cat((state[:, 1:], new[:, None]), dim=1)
+                density = self._densities(self.autoencoder.decode(new, context.grid.shape))
+                if not np.isfinite(density).all():
+                    raise NonFiniteError(
+                        f"frame {frame} of the rollout is not a number: the emulator is unfit for this context."
+                    )
+                if writer is None:
+                    memory[:, frame] = density
+                else:
+                    writer.append(density, float(time[frame]))
+        return open_trajectory(out) if out is not None else self._trajectory(memory, time, context, line)
+
+    def _writer(self, out: str | Path, context: DensityTrajectory, line: str) -> PartWriter:
+        attributes = {"density_kind": self.density_kind, "n_electrons": self.n_electrons}
+        return PartWriter(out, cell=context.grid.cell, attrs={**attributes, "source": SOURCE, "history": line})
+
+    # Files ----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write the emulator to a folder (emulator.json, weights.safetensors), whole or not at all.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
+        folder = Path(path)
+        description = {
+            "format": "edviz emulator",
+            "format_version": FORMAT_VERSION,
+            "autoencoder": self.autoencoder.arguments,
+            "dynamics": self.dynamics.arguments,
+            "cell": self.grid.cell.tolist(),
+            "grid": list(self.grid.shape),
+            "frame_interval_fs": self.frame_interval,
+            "density_kind": self.density_kind,
+            "n_electrons": self.n_electrons,
+            "sampling_steps": self.sampling_steps,
+            "context_noise": self.context_noise,
+            "provenance": self.provenance,
+        }
+        weights = {f"autoencoder.{k}": v for k, v in self.autoencoder.state_dict().items()}
+        weights |= {f"dynamics.{k}": v for k, v in self.dynamics.state_dict().items()}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / f".{os.getpid()}.tmp"
+            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+            description["weights_sha256"] = _sha256(temporary)
+            os.replace(temporary, folder / "weights.safetensors")
+            temporary.write_text(json.dumps(description, indent=1))
+            os.replace(temporary, folder / "emulator.json")
+        except OSError as error:
+            raise WriteError(f"{folder}: the emulator could not be written ({error}).") from error
+        return folder
+
+    @classmethod
+    def load(cls, path: str | Path) -> DensityEmulator:
+        """Read a folder that `save` wrote.
+
+        Raises
+        ------
+        edviz.errors.ModelFileError
+            If a file is missing, damaged, or of a newer format.
+        """
+        folder = Path(path)
+        for name in ("emulator.json", "weights.safetensors"):
+            if not (folder / name).is_file():
+                raise ModelFileError(
+                    f"{folder}: no {name}. An emulator is a folder written by emulator.save(path) or by a finished "
+                    "training run."
+                )
+        try:
+            description = json.loads((folder / "emulator.json").read_text())
+            if description["format_version"] > FORMAT_VERSION:
+                raise ModelFileError(
+                    f"{folder}: format version {description['format_version']}, this edviz reads up to "
+                    f"{FORMAT_VERSION}: upgrade edviz."
+                )
+            if _sha256(folder / "weights.safetensors") != description["weights_sha256"]:
+                raise ModelFileError(
+                    f"{folder}: weights.safetensors is not the file that emulator.json describes (cut, damaged or from "
+                    "another emulator). Copy or train it anew."
+                )
+            autoencoder = Autoencoder(**description["autoencoder"])
+            dynamics = LatentDynamics(**description["dynamics"])
+            weights = load_file(folder / "weights.safetensors")
+            for prefix, module in (("autoencoder.", autoencoder), ("dynamics.", dynamics)):
+                module.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+            if not all(torch.isfinite(v).all() for v in weights.values()):
+                raise ModelFileError(
+                    f"{folder / 'weights.safetensors'}: holds NaN or infinite weights; retrain or copy it anew."
+                )
+            return cls(
+                autoencoder,
+                dynamics,
+                grid=PeriodicGrid(np.array(description["cell"]), tuple(description["grid"])),
+                frame_interval=description["frame_interval_fs"],
+                density_kind=description["density_kind"],
+                n_electrons=description["n_electrons"],
+                sampling_steps=description["sampling_steps"],
+                context_noise=description["context_noise"],
+                provenance=description["provenance"],
+            )
+        except (
+            json.JSONDecodeError,
+            UnicodeDecodeError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:
+            raise ModelFileError(f"{folder}: damaged or not an emulator ({error}). Copy or train it anew.") from error
+
+
+def load_emulator(name: str | Path, density: str = "valence") -> DensityEmulator:
+    """A bundled emulator by name, or a saved one by path.
+
+    Parameters
+    ----------
+    name : str or Path
+        "lithium-800K", or a folder that `DensityEmulator.save` wrote.
+    density : {"valence"}
+        Which of the bundled emulators of that name; ignored for paths.
+
+    Returns
+    -------
+    DensityEmulator
+
+    Raises
+    ------
+    edviz.errors.UnknownSampleError
+        If there is neither such a name nor such a folder.
+    edviz.errors.ModelFileError
+        If the folder is not a whole emulator.
+    """
+    if str(name) in sample_names():
+        folder = emulator_folder(str(name), density)
+        if folder is None:
+            raise UnknownSampleError(
+                f"no bundled emulator {name!r} for the {density!r} density; there is one for density='valence'."
+            )
+        return DensityEmulator.load(folder)
+    if not Path(name).exists():
+        raise UnknownSampleError(
+            f"no bundled emulator and no folder {str(name)!r}. Bundled: {', '.join(sample_names())}."
+        )
+    return DensityEmulator.load(name)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _progress(items: Any, label: str, unit: str, show: bool = True) -> Any:
+    """A bar with rate and time left that appears only when the work takes over two seconds."""
+    return tqdm(items, desc=label, unit=unit, delay=2.0, disable=not show)

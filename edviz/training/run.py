@@ -1,0 +1,298 @@
+"""Start, watch, stop, resume: `train` and the `TrainingRun` it returns.
+
+The training is a process of its own (worker.py) with its own session: a kernel restart, a closed tab or a lost
+connection do not touch it. `TrainingRun(path)` attaches to any run directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from edviz.errors import MissingDataError, TrainingError
+from edviz.training.config import TrainingConfig
+from edviz.training.directory import RunDirectory
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from edviz.emulator import DensityEmulator
+    from edviz.trajectory import DensityTrajectory
+
+__all__ = ["TrainingRun", "train"]
+
+STOP_PATIENCE = 120.0
+HEARTBEAT_PATIENCE = 300.0
+
+
+class TrainingRun:
+    """A training run, alive or not, known by its directory.
+
+    Parameters
+    ----------
+    path : str or Path
+        A directory that `edviz.train` made.
+
+    Raises
+    ------
+    edviz.errors.TrainingError
+        If there is no run in it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.directory = RunDirectory(Path(path).resolve())
+        if not self.directory.exists:
+            raise TrainingError(
+                f"{path}: no training run here (no config.json). Start one with edviz.train(..., out=...)."
+            )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        status = self.status
+        done = f"{100 * status.get('progress', 0):.0f} % of {status.get('stage', '-')}"
+        return f"TrainingRun({str(self.directory.path)!r}: {status['state']}, {done})"
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The run's configuration."""
+        return TrainingConfig.read(self.directory["config.json"])
+
+    @property
+    def pid(self) -> int | None:
+        """Process number, or None where no process works on the run."""
+        if not self._alive():
+            return None
+        return self._process.pid if self._process is not None else self.directory.read_json("status.json").get("pid")
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """State ("running", "stopped", "finished", "failed", "died"), stage, step, progress, seconds_left, error."""
+        status = self.directory.read_json("status.json") or {"state": "starting"}
+        if status["state"] in ("running", "starting") and not self._alive():
+            # it may have ended between the two looks
+            status = self.directory.read_json("status.json") or status
+            if status["state"] in ("running", "starting"):
+                status |= {
+                    "state": "died",
+                    "error": f"the process is gone; see {self.directory['log.txt']}, then call resume()",
+                }
+        return status
+
+    def _alive(self) -> bool:
+        if self._process is not None:
+            return self._process.poll() is None
+        status = self.directory.read_json("status.json")
+        pid = status.get("pid")
+        if pid is None or time.time() - status.get("heartbeat", 0) > HEARTBEAT_PATIENCE:
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return False  # the number belongs to somebody else by now
+        return True
+
+    def _launch(self, device: str, devices: int) -> None:
+        self.directory.write_json("launch.json", {"device": device, "devices": devices})
+        self.directory.write_status(state="starting", pid=None, error=None)
+        command = [
+            sys.executable,
+            "-m",
+            "edviz.training.worker",
+            str(self.directory.path),
+            device,
+            str(devices),
+        ]
+        # the package must be found as it was here, whatever the working directory of the notebook
+        root = str(Path(__file__).resolve().parents[2])
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
+        }
+        with open(self.directory["log.txt"], "ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=environment,
+            )
+
+    def metrics(self) -> pd.DataFrame:
+        """All records so far: stage, step, elapsed (s), loss terms, learning rate, validation figures."""
+        import pandas as pd
+
+        return pd.DataFrame(self.directory.read_metrics())
+
+    def logs(self) -> str:
+        """What the process printed."""
+        log = self.directory["log.txt"]
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def wait(self, progress: bool = True) -> TrainingRun:
+        """Block until the run ends, with a progress bar for each stage.
+
+        Raises
+        ------
+        edviz.errors.TrainingError
+            If it failed or died; the text says why.
+        """
+        bar, stage = None, None
+        try:
+            while (status := self.status)["state"] in ("starting", "running"):
+                if progress and "stage" in status:
+                    if status["stage"] != stage or bar is None:
+                        stage = status["stage"]
+                        if bar is not None:
+                            bar.close()
+                        bar = tqdm(
+                            total=100,
+                            desc=stage,
+                            bar_format="{desc:>12} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
+                        )
+                    bar.n = round(100 * status.get("progress", 0.0), 1)
+                    if "loss" in status and stage in ("autoencoder", "diffusion"):
+                        left = int(status.get("seconds_left", 0))
+                        bar.set_postfix_str(
+                            f"{left // 60:02d}:{left % 60:02d} left, step {status['step']}, "
+                            f"{status.get('steps_per_second', 0):.2f} steps/s, loss {status['loss']:.4f}",
+                            refresh=False,
+                        )
+                    bar.refresh()
+                time.sleep(0.5)
+        finally:
+            if bar is not None:
+                bar.close()
+        if status["state"] in ("failed", "died"):
+            raise TrainingError(f"{self.directory.path}: the run {status['state']}: {status.get('error')}")
+        return self
+
+    def stop(self) -> TrainingRun:
+        """Ask the process to write a checkpoint and end, and wait until it has."""
+        pid = self.pid
+        if pid is None:
+            return self
+        os.kill(pid, signal.SIGTERM)
+        end = time.monotonic() + STOP_PATIENCE
+        while self._alive():
+            if time.monotonic() > end:
+                raise TrainingError(f"{self.directory.path}: process {pid} did not end within {STOP_PATIENCE:g} s.")
+            time.sleep(0.1)
+        return self
+
+    def resume(self, device: str | None = None) -> TrainingRun:
+        """Go on from the last checkpoint; does nothing to a run that is alive or finished."""
+        if self._alive() or self.status["state"] == "finished":
+            return self
+        launch = self.directory.read_json("launch.json")
+        self._launch(device or launch.get("device", "auto"), launch.get("devices", 1))
+        return self
+
+    def emulator(self) -> DensityEmulator:
+        """The trained emulator.
+
+        Raises
+        ------
+        edviz.errors.TrainingError
+            If the run has not finished.
+        """
+        from edviz.emulator import load_emulator
+
+        if not self.directory["emulator"].exists():
+            raise TrainingError(
+                f"{self.directory.path}: no emulator yet (state: {self.status['state']}); call wait() first."
+            )
+        return load_emulator(self.directory["emulator"])
+
+
+def _describe(trajectory: DensityTrajectory) -> dict[str, Any]:
+    """What the training data are: enough to tell another run's data from these."""
+    first = np.ascontiguousarray(trajectory.frame(0), dtype=np.float32)
+    last = np.ascontiguousarray(trajectory.frame(len(trajectory) - 1), dtype=np.float32)
+    return {
+        "source": str(trajectory.ds.attrs.get("source", "")),
+        "frames": len(trajectory),
+        "first_fs": float(trajectory.time[0]),
+        "last_fs": float(trajectory.time[-1]),
+        "frame_interval_fs": float(trajectory.frame_interval),
+        "grid": list(trajectory.grid.shape),
+        "density_kind": trajectory.density_kind,
+        "sha256": hashlib.sha256(first.tobytes() + last.tobytes()).hexdigest(),
+    }
+
+
+def train(
+    trajectory: DensityTrajectory | str | Path,
+    config: TrainingConfig | None = None,
+    out: str | Path = "runs/edviz",
+    device: str = "auto",
+    devices: int = 1,
+) -> TrainingRun:
+    """Start a training run in a process of its own and return at once.
+
+    Parameters
+    ----------
+    trajectory : DensityTrajectory or path
+        The data. Only frames up to `train_end_fs` are used (all of them where the attribute is missing), the last
+        part of those for validation: the test block never reaches the training process. Larger data than memory is
+        best given as a path to a native file.
+    config : TrainingConfig, optional
+        Default: ``TrainingConfig.preset("small")``.
+    out : str or Path
+        A new folder for the run.
+    device : {"auto", "cpu", "cuda"}
+        "auto" takes a GPU where there is one.
+    devices : int
+        Number of devices.
+
+    Returns
+    -------
+    TrainingRun
+
+    Raises
+    ------
+    edviz.errors.TrainingError
+        If `out` already holds a run, or the data cannot be trained on.
+    """
+    from edviz.io import open as open_trajectory
+    from edviz.training.data import stored_frames_per_step
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise TrainingError(f'device = {device!r}: choose "auto", "cpu" or "cuda".')
+    config = config or TrainingConfig.preset("small")
+    directory = RunDirectory(Path(out).resolve())
+    if directory.exists:
+        raise TrainingError(
+            f"{out}: already holds a run. Go on with it: edviz.TrainingRun({str(out)!r}).resume(); "
+            "or choose another folder."
+        )
+    given = Path(trajectory).resolve() if isinstance(trajectory, (str, Path)) else None
+    loaded: DensityTrajectory = open_trajectory(given) if given is not None else trajectory  # type: ignore[assignment]
+    if loaded.is_ensemble:
+        raise TrainingError("training needs a single trajectory; choose one sample: traj.sample(0).")
+    if "train_end_fs" in loaded.ds.attrs:
+        loaded = loaded.split("train")
+    stride = stored_frames_per_step(loaded, config.frame_interval)
+    needed = stride * (config.n_context + 1) + 1
+    if len(loaded) < 10 * needed:
+        raise MissingDataError(f"{len(loaded)} frames of training data are too few: give at least {10 * needed}.")
+    description = _describe(loaded)
+    directory.path.mkdir(parents=True, exist_ok=True)
+    if given is None:
+        loaded.to_file(directory["data.h5"])
+    directory.write_json("data.json", {"path": str(given) if given is not None else "data.h5", **description})
+    directory.write_json("config.json", config.to_dict())  # last: its presence makes the folder a run
+    run = TrainingRun(directory.path)
+    run._launch(device, devices)
+    return run
