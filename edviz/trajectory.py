@@ -459,6 +459,7 @@ class DensityTrajectory:
         plot_isosurface: Callable[..., Any]
         plot_slice: Callable[..., Any]
         plot_histogram: Callable[..., Any]
+        plot_structure_factor: Callable[..., Any]
         histogram: Callable[..., Any]
         structure_factor: Callable[..., Any]
         to_file: Callable[..., Any]
@@ -562,6 +563,7 @@ DELEGATES: dict[str, str] = {
     "plot_isosurface": "edviz.plotting.isosurface:plot_isosurface",
     "plot_slice": "edviz.plotting.slices:plot_slice",
     "plot_histogram": "edviz.plotting.histogram:plot_histogram",
+    "plot_structure_factor": "edviz.plotting.structure:plot_structure_factor",
     "histogram": "edviz.analysis.histogram:histogram",
     "structure_factor": "edviz.analysis.correlation:structure_factor",
     "to_file": "edviz.io:save",
