@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -199,6 +199,7 @@ class DensityEmulator:
             density,
             like.grid.cell,
             time=time,
+            numbers=_numbers(like),
             density_kind=self.density_kind,
             n_electrons=self.n_electrons,
             source=SOURCE,
@@ -252,7 +253,7 @@ class DensityEmulator:
         seed: int = 0,
         *,
         sampling_steps: int | None = None,
-        context_noise: float | None = None,
+        context_noise: float = 0.0,
         allow_mismatch: bool = False,
     ) -> DensityTrajectory:
         """One-step forecasts of every frame from the true frames before it.
@@ -265,8 +266,11 @@ class DensityEmulator:
             Forecasts a frame.
         seed : int
             Seed of the sampler.
-        sampling_steps, context_noise : optional
-            Override the emulator's defaults.
+        sampling_steps : int, optional
+            Denoiser calls a frame, instead of the emulator's default.
+        context_noise : float
+            Noise on the context; none by default, since this context is true. A rollout's own context is not, and
+            has the emulator's `context_noise`.
         allow_mismatch : bool
             Accept other cells, grids, kinds and electron numbers.
 
@@ -375,7 +379,8 @@ class DensityEmulator:
 
     def _writer(self, out: str | Path, context: DensityTrajectory, line: str) -> PartWriter:
         attributes = {"density_kind": self.density_kind, "n_electrons": self.n_electrons}
-        return PartWriter(out, cell=context.grid.cell, attrs={**attributes, "source": SOURCE, "history": line})
+        attributes |= {"source": SOURCE, "history": line}
+        return PartWriter(out, cell=context.grid.cell, attrs=attributes, numbers=_numbers(context))
 
     # Files ----------------------------------------------------------------------------------------------------
 
@@ -407,7 +412,7 @@ class DensityEmulator:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / f".{os.getpid()}.tmp"
-            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+            temporary.write_bytes(save({k: v.detach().cpu().contiguous() for k, v in weights.items()}))
             description["weights_sha256"] = _sha256(temporary)
             os.replace(temporary, folder / "weights.safetensors")
             temporary.write_text(json.dumps(description, indent=1))
@@ -508,6 +513,11 @@ def load_emulator(name: str | Path, density: str = "valence") -> DensityEmulator
             f"no bundled emulator and no folder {str(name)!r}. Bundled: {', '.join(sample_names())}."
         )
     return DensityEmulator.load(name)
+
+
+def _numbers(trajectory: DensityTrajectory) -> np.ndarray | None:
+    """Atomic numbers go along with a generated density; positions do not: the model has none."""
+    return trajectory.ds["numbers"].values if "numbers" in trajectory.ds else None
 
 
 def _sha256(path: Path) -> str:

@@ -145,12 +145,13 @@ def _open_one(path: Path) -> DensityTrajectory:
 def _join(paths: Sequence[Path], name: Path | None = None) -> DensityTrajectory:
     """Open files and put them one after the other in time."""
     import xarray as xr
+    from tqdm.auto import tqdm
 
     from edviz.trajectory import DensityTrajectory
 
     if not paths:
         raise FileNotFoundError("the list of files is empty")
-    trajectories = [_open_one(path) for path in paths]
+    trajectories = [_open_one(path) for path in tqdm(paths, desc="opening", unit="file", delay=2, leave=False)]
     first = trajectories[0]
     if len(trajectories) == 1:
         return first

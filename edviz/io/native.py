@@ -172,7 +172,7 @@ def creating(
 
     disk = Disk(path)
     try:
-        with h5py.File(disk, "w") as file:
+        with h5py.File(disk, "w", track_order=True) as file:
             with h5netcdf.File(file, "w") as structure:
                 _lay_out(structure, sizes, small, fields, attrs, level)
             yield {name: file[name] for name in fields}, disk

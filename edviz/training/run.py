@@ -119,6 +119,8 @@ class TrainingRun:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
         }
+        # threads that spin while they wait would fight the notebook kernel for the cores
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         with open(self.directory["log.txt"], "ab") as log:
             self._process = subprocess.Popen(
                 command,
