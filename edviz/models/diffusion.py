@@ -178,7 +178,7 @@ class LatentDynamics(nn.Module):
         context: Tensor,
         generator: torch.Generator,
         n_steps: int = 4,
-        context_noise: float = 0.05,
+        context_noise: float = 0.15,
     ) -> Tensor:
         """Draw the next latent.
 

@@ -17,6 +17,7 @@ from edviz.trajectory import DensityTrajectory
 
 __all__ = [
     "Augmentation",
+    "block_frames",
     "draw_frames",
     "draw_windows",
     "load_block",
@@ -27,16 +28,16 @@ __all__ = [
 VALIDATION_SHARE = 0.1
 
 
-def load_block(trajectory: DensityTrajectory, part: str) -> Tensor:
-    """Frames of the "fit" or "validation" part as rho / mean(rho).
+def block_frames(trajectory: DensityTrajectory, part: str) -> np.ndarray:
+    """Which frames belong to the "fit" or the "validation" part.
 
     By the split times in the trajectory's attributes: "fit" ends where "validation" starts. A trajectory
     without split times gives its last tenth to validation.
 
-    Returns
-    -------
-    Tensor
-        (T, A, B, C) float32.
+    Raises
+    ------
+    edviz.errors.MissingDataError
+        If there is no frame in the part.
     """
     attributes = trajectory.ds.attrs
     time = trajectory.time
@@ -50,6 +51,18 @@ def load_block(trajectory: DensityTrajectory, part: str) -> Tensor:
             f"the trajectory ({time[0]:g} to {time[-1]:g} fs) has no frame in its {part} part "
             f"({'before' if part == 'fit' else 'from'} {start:g} fs): give the whole training block."
         )
+    return chosen
+
+
+def load_block(trajectory: DensityTrajectory, part: str) -> Tensor:
+    """Frames of the "fit" or "validation" part (`block_frames`) as rho / mean(rho).
+
+    Returns
+    -------
+    Tensor
+        (T, A, B, C) float32.
+    """
+    chosen = block_frames(trajectory, part)
     block = np.empty((len(chosen), *trajectory.grid.shape), dtype=np.float32)
     for row, index in enumerate(chosen):
         block[row] = trajectory.frame(int(index))

@@ -101,7 +101,7 @@ class RunDirectory:
             file.write(json.dumps(record) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All records, the last one of each (stage, step): a resumed run repeats steps since its checkpoint."""
+        """One record a (stage, step), later figures over earlier ones: a resumed run repeats steps."""
         records: dict[tuple[str, int], dict[str, Any]] = {}
         if self["metrics.jsonl"].exists():
             for line in self["metrics.jsonl"].read_text().splitlines():
@@ -110,8 +110,7 @@ class RunDirectory:
                 except json.JSONDecodeError:
                     continue  # a line being written, or torn by a kill
                 key = (record["stage"], record["step"])
-                records.pop(key, None)
-                records[key] = record
+                records[key] = {**records.pop(key, {}), **record}
         return list(records.values())
 
     def write_status(self, **values: Any) -> None:

@@ -176,6 +176,7 @@ class TrainingRun:
         finally:
             if bar is not None:
                 bar.close()
+        self._wait_for_exit()
         if status["state"] in ("failed", "died"):
             raise TrainingError(f"{self.directory.path}: the run {status['state']}: {status.get('error')}")
         return self
@@ -186,12 +187,15 @@ class TrainingRun:
         if pid is None:
             return self
         os.kill(pid, signal.SIGTERM)
+        self._wait_for_exit()
+        return self
+
+    def _wait_for_exit(self) -> None:
         end = time.monotonic() + STOP_PATIENCE
         while self._alive():
             if time.monotonic() > end:
-                raise TrainingError(f"{self.directory.path}: process {pid} did not end within {STOP_PATIENCE:g} s.")
-            time.sleep(0.1)
-        return self
+                raise TrainingError(f"{self.directory.path}: the process did not end within {STOP_PATIENCE:g} s.")
+            time.sleep(0.05)
 
     def resume(self, device: str | None = None) -> TrainingRun:
         """Go on from the last checkpoint; does nothing to a run that is alive or finished."""
@@ -268,7 +272,7 @@ def train(
         If `out` already holds a run, or the data cannot be trained on.
     """
     from edviz.io import open as open_trajectory
-    from edviz.training.data import stored_frames_per_step
+    from edviz.training.data import block_frames, stored_frames_per_step
 
     if device not in ("auto", "cpu", "cuda"):
         raise TrainingError(f'device = {device!r}: choose "auto", "cpu" or "cuda".')
@@ -289,6 +293,8 @@ def train(
     needed = stride * (config.n_context + 1) + 1
     if len(loaded) < 10 * needed:
         raise MissingDataError(f"{len(loaded)} frames of training data are too few: give at least {10 * needed}.")
+    for part in ("fit", "validation"):
+        block_frames(loaded, part)
     description = _describe(loaded)
     directory.path.mkdir(parents=True, exist_ok=True)
     if given is None:

@@ -28,9 +28,9 @@ QUICK = TrainingConfig(
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
-    """The first 60 frames of the bundled training block on a coarser grid, as a file."""
+    """60 frames of the bundled training block, 20 of them for validation, on a coarser grid, as a file."""
     path = tmp_path_factory.mktemp("data") / "li.h5"
-    edviz.load_sample("lithium-800K")[:60].resample_grid((16, 16, 16)).to_file(path)
+    edviz.load_sample("lithium-800K")[400:460].resample_grid((16, 16, 16)).to_file(path)
     return path
 
 
@@ -101,13 +101,15 @@ def test_wrong_input_is_refused_before_a_process_starts(frames, tmp_path):
     traj = edviz.open(frames)
     with pytest.raises(MissingDataError, match="too few"):
         edviz.train(traj[:20], QUICK, out=tmp_path / "few")
+    with pytest.raises(MissingDataError, match="validation part"):
+        edviz.train(edviz.load_sample("lithium-800K")[:60], QUICK, out=tmp_path / "part")
     with pytest.raises(TrainingError, match="whole multiple"):
         edviz.train(traj, TrainingConfig(frame_interval=15.0), out=tmp_path / "interval")
     with pytest.raises(TrainingError, match="device"):
         edviz.train(traj, QUICK, out=tmp_path / "device", device="tpu")
     with pytest.raises(TrainingError, match="no training run here"):
         edviz.TrainingRun(tmp_path)
-    assert not any((tmp_path / name).exists() for name in ("few", "interval", "device"))
+    assert not any((tmp_path / name).exists() for name in ("few", "part", "interval", "device"))
 
 
 def test_a_failed_run_says_why(frames, tmp_path):
