@@ -79,7 +79,7 @@ class DensityEmulator:
         density_kind: str,
         n_electrons: float,
         sampling_steps: int = 4,
-        context_noise: float = 0.15,
+        context_noise: float = 0.12,
         provenance: dict[str, Any] | None = None,
     ) -> None:
         self.autoencoder = autoencoder.float().eval().requires_grad_(False)

@@ -178,7 +178,7 @@ class LatentDynamics(nn.Module):
         context: Tensor,
         generator: torch.Generator,
         n_steps: int = 4,
-        context_noise: float = 0.15,
+        context_noise: float = 0.12,
     ) -> Tensor:
         """Draw the next latent.
 
