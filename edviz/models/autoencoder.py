@@ -28,6 +28,14 @@ def working_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return a, b, c
 
 
+def _in_full_precision(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """Apply the layers, the last of them in float32 under autocast too: bf16's eight bits would round what comes out."""
+    for layer in layers[:-1]:
+        x = layer(x)
+    with torch.autocast(x.device.type, enabled=False):
+        return layers[-1](x.float())
+
+
 class Autoencoder(nn.Module):
     """Encode rho / mean(rho) to a latent with `latent_channels` on a grid four times coarser, and back.
 
@@ -109,7 +117,7 @@ class Autoencoder(nn.Module):
         x = fourier_resample(x, working_shape(tuple(x.shape[-3:])))  # type: ignore[arg-type]
         x = (x.clamp_min(1e-4).log() if self.logarithmic else x - 1) / self.contrast
         h = self.encoder_fine(space_to_depth(x.unsqueeze(1)))
-        z = self.encoder_coarse(space_to_depth(h))
+        z = _in_full_precision(self.encoder_coarse, space_to_depth(h))
         return z * torch.rsqrt(1 + (z / self.latent_bound).square())
 
     def decode(self, latent: Tensor, shape: tuple[int, int, int] | None = None) -> Tensor:
@@ -129,7 +137,7 @@ class Autoencoder(nn.Module):
             rho / mean(rho), shape (B, A, B, C), positive, mean one.
         """
         h = depth_to_space(self.decoder_coarse(latent))
-        y = depth_to_space(self.decoder_fine(h)).squeeze(1) * self.contrast
+        y = depth_to_space(_in_full_precision(self.decoder_fine, h)).squeeze(1) * self.contrast
         # softplus(1/2 + y) is close to 1 + y in slope and never negative; exp for densities that span decades
         density = mean_to_one(torch.exp(y.clamp(-20, 20))) if self.logarithmic else positive_density(0.5 + 1.6 * y)
         if shape is not None and tuple(shape) != tuple(density.shape[-3:]):
