@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -36,6 +38,25 @@ def direct(traj: DensityTrajectory, k_min: float, k_max: float, n_lags: int) -> 
             ]
         )
     return np.array(rows)
+
+
+@pytest.fixture
+def make_lazy():
+    """A wave that travels along a, computed frame by frame when it is read."""
+
+    def frame(block_info=None):
+        number = block_info[None]["array-location"][0][0]
+        x = 2 * np.pi * np.arange(32) / 32
+        wave = 1 + 0.3 * np.cos(x - 10.0 * number / 30.0)
+        return np.broadcast_to(wave[None, :, None, None], (1, 32, 32, 32)).astype(np.float32)
+
+    def make(n_frames: int) -> DensityTrajectory:
+        density = da.map_blocks(frame, chunks=((1,) * n_frames, (32,), (32,), (32,)), dtype=np.float32)
+        return DensityTrajectory.from_arrays(
+            density, 5.0 * np.eye(3), time=10.0 * np.arange(n_frames), n_electrons=125.0
+        )
+
+    return make
 
 
 @pytest.mark.parametrize("shape", [(8, 9, 10), (9, 8, 11)])
@@ -223,6 +244,18 @@ def test_the_valence_density_moves_with_the_atoms(lithium, dynasor_f):
     np.testing.assert_allclose(found[near], (correlation / correlation[:, :1])[near], atol=0.03)
     at_100 = found.sel(lag=100.0)
     assert float(at_100["k"][int(np.argmax(at_100.values))]) == pytest.approx(2.31, abs=0.01)
+
+
+def test_a_trajectory_larger_than_the_memory_it_takes(make_lazy):
+    """Fields made on the fly pass through a fraction of their size."""
+    traj = make_lazy(500)
+    assert traj.density.nbytes > 65e6
+    tracemalloc.start()
+    found = intermediate_scattering(traj, t_max=100.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 25e6
+    np.testing.assert_allclose(found.sel(k=2 * np.pi / 5, method="nearest"), np.cos(found["lag"] / 30.0), atol=1e-4)
 
 
 def test_errors(make_noise, make_field):
