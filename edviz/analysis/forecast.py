@@ -9,6 +9,7 @@ every forecast of a chaotic system falls back to.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -373,40 +374,59 @@ def _deterministic(
     }
 
 
-def _climate(
-    generated: DensityTrajectory,
-    reference: DensityTrajectory,
-    training: DensityTrajectory | None,
-    climatology: str,
-) -> tuple[NDArray[Any] | float, NDArray[np.float32] | None]:
+@dataclass(frozen=True)
+class _Climate:
     """The climatological mean field, and frames of the training data as an ensemble."""
+
+    normal: NDArray[np.float32] | float
+    frames: NDArray[np.float32] | None = None
+    half_distance: NDArray[np.float64] | float = np.nan
+
+    def crps(self, truth: NDArray[Any]) -> NDArray[np.float64]:
+        """Of the frames against (frame, a, b, c), mean over the grid; not a number without them."""
+        if self.frames is None:
+            return np.full(len(truth), np.nan)
+        found = [scores.mean_over_grid(scores.crps(self.frames, frame, self.half_distance)) for frame in truth]
+        return np.array(found)
+
+
+def _climate(
+    forecasts: Sequence[DensityTrajectory],
+    reference: DensityTrajectory,
+    training: TrajectoryLike | None,
+    climatology: str,
+) -> _Climate:
+    """What the training data say about times at which none of the forecasts is."""
     if climatology not in ("uniform", "field"):
         raise ArgumentError(f"climatology must be 'uniform' or 'field'; got {climatology!r}")
     if training is None:
         if climatology == "field":
             raise MissingDataError("the mean field of a crystal is that of the training data: pass training=")
-        return mean_density(reference), None
+        return _Climate(mean_density(reference))
+    training = as_trajectory(training)
     if training.is_ensemble:
         raise MissingDataError("training data are one trajectory: take a sample, training.sample(0)")
     check_comparable(training[:1], reference, "training")  # its frame interval does not matter
-    # frames within the forecast's reach would tell the climatology what it must not know
-    outside = np.flatnonzero((training.time < generated.time[0]) | (training.time > generated.time[-1]))
+    # Frames of these times, or that remember them, would tell the climatology what it must not know.
+    first, last = min(f.time[0] for f in forecasts), max(f.time[-1] for f in forecasts)
+    outside = np.flatnonzero((training.time < first - BLOCK_FS) | (training.time > last + BLOCK_FS))
     if len(outside) < 2:
         raise MissingDataError(
-            f"the training data hold {len(outside)} frames outside the forecast ({generated.time[0]:g} to "
-            f"{generated.time[-1]:g} fs): climatology needs two or more"
+            f"the training data hold {len(outside)} frames that are more than {BLOCK_FS:g} fs away from the forecast "
+            f"({first:g} to {last:g} fs): climatology needs two or more. If they are of another run, shift their time."
         )
-    # Frames that remember each other would be an ensemble too narrow for what it claims to be.
+    # Frames that remember each other would be an ensemble narrower than it claims to be.
     span = float(training.time[outside[-1]] - training.time[outside[0]])
     n = min(max(2, int(span / BLOCK_FS) + 1), N_CLIMATOLOGY, len(outside))
     chosen = outside[np.linspace(0, len(outside) - 1, n).round().astype(int)]
     ensemble = np.asarray(training.density.isel(time=chosen).data)
+    half_distance = scores.half_pair_distance(ensemble)
     if climatology == "uniform":
-        return mean_density(reference), ensemble
+        return _Climate(mean_density(reference), ensemble, half_distance)
     total = np.zeros(reference.grid.shape)
     for _, values in batches(training.isel(outside), where="training"):
         total += values[0].sum(axis=0, dtype=np.float64)
-    return (total / len(outside)).astype(np.float32), ensemble
+    return _Climate((total / len(outside)).astype(np.float32), ensemble, half_distance)
 
 
 def forecast_skill(
@@ -429,7 +449,8 @@ def forecast_skill(
         them; else they are not a number.
     training
         Data that the climatology may know. At most 16 of its frames, 200 fs apart or more, are the climatological
-        ensemble; frames at times of the rollout are left out. Without it the climatology has no CRPS.
+        ensemble; frames at times of the rollout, or within 200 fs of it, are left out. Without it the climatology has
+        no CRPS.
     climatology
         The mean field. "uniform": N_e / V, which it is exactly in a homogeneous liquid (a mean over a few
         picoseconds still remembers where its atoms were). "field": the training data's mean over time, for crystals.
@@ -465,13 +486,15 @@ def forecast_skill(
         If `climatology` is unknown.
     """
     generated, reference = as_trajectory(generated), as_trajectory(reference)
-    mean = mean_density(reference)
+    mean_density(reference)  # an electron density, in a fixed cell
     check_comparable(generated, reference, "generated")
     _single(reference)
-    normal, normal_frames = _climate(
-        generated, reference, None if training is None else as_trajectory(training), climatology
-    )
-    normal_distance = None if normal_frames is None else scores.half_pair_distance(normal_frames)
+    return _skill(generated, reference, _climate([generated], reference, training, climatology), progress)
+
+
+def _skill(generated: DensityTrajectory, reference: DensityTrajectory, climate: _Climate, progress: Any) -> xr.Dataset:
+    mean = mean_density(reference)
+    normal = climate.normal
     context = _context(generated, reference)
     n_samples = generated.n_samples
     percent = 100 / mean
@@ -489,10 +512,7 @@ def forecast_skill(
         for own in found.values():
             own["crps"] = own["nmae"]
         found["rollout"]["crps"] = scores.mean_over_grid(scores.crps(values, truth)) * percent
-        found["climatology"]["crps"] = np.full(len(leads), np.nan)
-        if normal_frames is not None:
-            climate = [scores.mean_over_grid(scores.crps(normal_frames, frame, normal_distance)) for frame in truth]
-            found["climatology"]["crps"] = np.array(climate) * percent
+        found["climatology"]["crps"] = climate.crps(truth) * percent
         unknown = np.full(len(leads), np.nan)
         result = {
             quantity: np.stack([found.get(name, {}).get(quantity, unknown) for name in FORECASTS])
@@ -548,7 +568,8 @@ def forecast_skill_over_starts(
     forecasts
         Rollouts, each with its own clock, all with the same number of samples.
     reference, training, climatology, progress
-        See `forecast_skill`.
+        See `forecast_skill`. All share one climatology, which leaves out the training data from the first start to the
+        last end.
     seed
         Of the bootstrap.
 
@@ -581,7 +602,13 @@ def forecast_skill_over_starts(
             f"two forecasts start at {starts[where]:g} fs: put samples of one start into one ensemble, not beside each "
             "other"
         )
-    each = [forecast_skill(f, reference, training, climatology, progress) for f in trajectories]
+    reference = as_trajectory(reference)
+    mean_density(reference)  # an electron density, in a fixed cell
+    _single(reference)
+    for one in trajectories:
+        check_comparable(one, reference, "generated")
+    climate = _climate(trajectories, reference, training, climatology)
+    each = [_skill(one, reference, climate, progress) for one in trajectories]
     known = np.array([bool(np.isfinite(one["nmae"].sel(forecast="persistence")).all()) for one in each])
     if known.any() and not known.all():
         bad = starts[~known][0]
@@ -590,9 +617,9 @@ def forecast_skill_over_starts(
             "out, or give a longer reference, so that all are averaged over the same frames"
         )
     leads = each[0]["lead_time"].values
-    interval = _interval(trajectories[0], as_trajectory(reference))
-    for one in each[1:]:
-        leads = leads[matching_frames(leads, one["lead_time"].values, interval)[0]]
+    interval = _interval(trajectories[0], reference)
+    for skill in each[1:]:
+        leads = leads[matching_frames(leads, skill["lead_time"].values, interval)[0]]
     if not len(leads):
         raise MissingDataError("the forecasts have no lead time in common with the reference and each other")
     rows = [one.isel(lead_time=matching_frames(leads, one["lead_time"].values, interval)[1]) for one in each]

@@ -253,23 +253,26 @@ def test_skill_does_not_depend_on_the_batches(make_field, ensemble, monkeypatch)
     truth, members = ensemble
     reference = make_field(truth, n_electrons=125.0)
     rollout = make_field(members[:3], start=100.0, n_electrons=125.0)
-    whole = forecast_skill(rollout, reference, reference)
+    training = make_field(truth, start=-1000.0, n_electrons=125.0)
+    whole = forecast_skill(rollout, reference, training)
     monkeypatch.setattr("edviz.analysis.frames.BATCH_BYTES", 1)
-    cut = forecast_skill(rollout, reference, reference)
+    cut = forecast_skill(rollout, reference, training)
     for name in whole.data_vars:
         np.testing.assert_allclose(cut[name], whole[name], rtol=1e-6)
 
 
-def test_climatology_does_not_look_at_the_frames_it_forecasts(make_field, ensemble):
-    truth, members = ensemble
+def test_climatology_does_not_look_at_the_frames_it_forecasts(make_field):
+    truth = autoregressive(120, 5.0, 0)
     reference = make_field(truth, n_electrons=125.0)
-    rollout = make_field(members, start=100.0, n_electrons=125.0)
-    outside = make_field(truth[:10], n_electrons=125.0)
-    for data in (reference, outside):
-        skill = forecast_skill(rollout, reference, data)
-        assert float(skill["crps"].sel(forecast="climatology").isel(lead_time=slice(10, None)).min()) > 4
-    with pytest.raises(MissingDataError, match="outside the forecast"):
-        forecast_skill(rollout, reference, reference[10:])
+    rollout = reference[60:80]
+    whole = forecast_skill(rollout, reference, reference)["crps"].sel(forecast="climatology")
+    known = [i for i in range(120) if not 40 <= i < 100]  # 200 fs away from the rollout, before and after
+    np.testing.assert_allclose(
+        whole, forecast_skill(rollout, reference, reference[known])["crps"].sel(forecast="climatology")
+    )
+    assert float(whole.mean()) == pytest.approx(10 / np.sqrt(np.pi), rel=0.1)
+    with pytest.raises(MissingDataError, match="hold 0 frames"):
+        forecast_skill(rollout, reference, reference[40:100])
 
 
 def test_skill_over_starts(make_field):
@@ -371,3 +374,5 @@ def test_skill_errors(make_field, make_noise, ensemble):
     with pytest.raises(SchemaError, match="elf"):
         elf = make_field(np.ones((5, 8, 8, 8)), density_kind="elf", n_electrons=None)
         forecast_skill(elf, elf)
+    with pytest.raises(GridMismatchError, match="generated"):
+        forecast_skill_over_starts([rollout, make_noise(n_samples=12, shape=(8, 8, 6), start=500.0)], reference)
