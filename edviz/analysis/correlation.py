@@ -19,7 +19,7 @@ from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches, mean_d
 from edviz.errors import GridMismatchError
 from edviz.grid import PeriodicGrid
 
-__all__ = ["K_MAX", "Shells", "relative_rmse", "structure_factor"]
+__all__ = ["K_MAX", "Shells", "relative_rmse", "squared", "structure_factor", "waves"]
 
 K_MAX = 6.0  # 1/angstrom: the largest shell that the protocol scores
 
@@ -35,14 +35,16 @@ class Shells:
         The grid.
     k_max
         Keep shells whose centre is at most this, 1/angstrom; without it all that the grid carries.
+    k_min
+        Keep shells whose centre is at least this, 1/angstrom.
 
     Raises
     ------
     GridMismatchError
-        If the grid is too coarse for a single shell.
+        If no shell is left: the grid is too coarse, or the cell too small for one between `k_min` and `k_max`.
     """
 
-    def __init__(self, grid: PeriodicGrid, k_max: float | None = None) -> None:
+    def __init__(self, grid: PeriodicGrid, k_max: float | None = None, k_min: float = 0.0) -> None:
         self.grid = grid
         self.width = 2 * np.pi / grid.volume ** (1 / 3)
         # |k| >= pi / spacing_i on the Nyquist plane of axis i, in any cell: below the smallest no wave vector is
@@ -53,7 +55,14 @@ class Shells:
         whole = int(np.floor(self.limit / self.width - 0.5 + 1e-9))
         if k_max is not None:
             whole = min(whole, int(np.floor(k_max / self.width + 1e-9)))
-        chosen = np.flatnonzero((number <= whole) & (norms > 0))
+        lowest = int(np.ceil(k_min / self.width - 1e-9))
+        chosen = np.flatnonzero((number <= whole) & (number >= lowest) & (norms > 0))
+        if not chosen.size and (k_min > 0 or k_max is not None):
+            raise GridMismatchError(
+                f"no shell of wave vectors lies between {k_min:g} and {'any' if k_max is None else format(k_max, 'g')} "
+                f"1/angstrom: shells are {self.width:.3g} 1/angstrom apart and the grid carries waves up to "
+                f"{self.limit:.3g}. Ask for another range, or resample to more points with resample_grid()."
+            )
         if not chosen.size:
             raise GridMismatchError(
                 f"the grid carries waves up to {self.limit:.3g} 1/angstrom: too coarse for one whole shell of width "
@@ -74,15 +83,27 @@ class Shells:
         """(shell,) 1/angstrom."""
         return self.numbers * self.width
 
+    @property
+    def slices(self) -> list[slice]:
+        """Where the waves of each shell stand in `modes`, one slice a shell."""
+        ends = [*self._starts[1:], len(self._index)]
+        return [slice(int(start), int(end)) for start, end in zip(self._starts, ends, strict=True)]
+
+    @property
+    def weights(self) -> NDArray[np.int64]:
+        """(wave,) how many wave vectors each wave of `modes` stands for: 2 if it counts for its opposite too."""
+        return self._weights
+
+    def modes(self, values: NDArray[np.float32]) -> NDArray[np.complex64]:
+        """rho_k of the waves of all shells, shell after shell: (..., a, b, c) to (..., wave), electrons."""
+        chosen = waves(values).reshape(*values.shape[:-3], -1)[..., self._index]
+        chosen *= np.float32(self.grid.voxel_volume)
+        return chosen
+
     def power(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Mean of |rho_k|^2 over each shell, (n_frames, a, b, c) to (n_frames, shell), electrons^2."""
-        n_frames = len(values)
-        # The mean is the wave left out; without it float32 transforms keep small waves exact.
-        centred = values - values.mean(axis=(-3, -2, -1), keepdims=True, dtype=np.float64).astype(values.dtype)
-        waves = scipy.fft.rfftn(centred, axes=(-3, -2, -1), overwrite_x=True, workers=_workers())
-        chosen = waves.reshape(n_frames, -1)[:, self._index]
-        squares = chosen.real.astype(np.float64) ** 2 + chosen.imag.astype(np.float64) ** 2
-        sums = np.add.reduceat(squares * self._weights, self._starts, axis=1)
+        chosen = waves(values).reshape(len(values), -1)[:, self._index]
+        sums = np.add.reduceat(squared(chosen) * self._weights, self._starts, axis=1)
         return sums / self.n_vectors * self.grid.voxel_volume**2
 
     def coordinates(self) -> dict[str, tuple[str, NDArray[np.float64], dict[str, str]]]:
@@ -93,6 +114,21 @@ class Shells:
             "k_mean": ("k", self.k_mean, units),
             "n_vectors": ("k", self.n_vectors, {}),
         }
+
+
+def waves(values: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """Half of the discrete Fourier transform of each frame's deviation from its mean, as `scipy.fft.rfftn` orders it.
+
+    (..., a, b, c) to (..., a, b, c // 2 + 1) in the unit of the values, not multiplied by the voxel's volume.
+    """
+    # The mean is the wave left out; without it float32 transforms keep small waves exact.
+    centred = values - values.mean(axis=(-3, -2, -1), keepdims=True, dtype=np.float64).astype(values.dtype)
+    return scipy.fft.rfftn(centred, axes=(-3, -2, -1), overwrite_x=True, workers=_workers())
+
+
+def squared(amplitudes: NDArray[np.complex64]) -> NDArray[np.float64]:
+    """|rho_k|^2 in double precision."""
+    return amplitudes.real.astype(np.float64) ** 2 + amplitudes.imag.astype(np.float64) ** 2
 
 
 def _workers() -> int:

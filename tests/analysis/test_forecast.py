@@ -3,8 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edviz.analysis.forecast import BASELINES, baselines, extrapolate, lead_times, nmae, one_step, steps
-from edviz.errors import GridMismatchError, MissingDataError
+from edviz.analysis.forecast import (
+    BASELINES,
+    FORECASTS,
+    _block_shares,
+    baselines,
+    beats_climatology_until,
+    extrapolate,
+    forecast_skill,
+    forecast_skill_over_starts,
+    lead_times,
+    nmae,
+    one_step,
+    steps,
+)
+from edviz.errors import ArgumentError, GridMismatchError, MissingDataError, SchemaError
 
 SHAPE = (4, 5, 6)
 
@@ -127,3 +140,239 @@ def test_one_step_errors(make_field):
     assert float(found["quadratic"].max()) < 1e-3
     with pytest.raises(MissingDataError, match="share no time"):
         one_step(make_field(rng.uniform(0.5, 1.5, (3, *SHAPE)), start=500.0), rebuilt, reference)
+
+
+# Skill per lead time
+# ------------------------------------------------------------------------------------------------------------
+
+
+def autoregressive(n_frames: int, tau: float, seed: int, first: np.ndarray | None = None, n: int = 8) -> np.ndarray:
+    """Mean 1, contrast 0.1, every grid point a process that forgets itself in `tau` frames: all skills are known."""
+    rng = np.random.default_rng(seed)
+    kept = np.exp(-1 / tau)
+    frames = np.empty((n_frames, n, n, n))
+    state = rng.standard_normal((n, n, n)) if first is None else (first - 1) / 0.1
+    for i in range(n_frames):
+        if i or first is not None:
+            state = kept * state + np.sqrt(1 - kept**2) * rng.standard_normal((n, n, n))
+        frames[i] = 1 + 0.1 * (state - state.mean())
+    return frames
+
+
+@pytest.fixture(scope="module")
+def ensemble() -> tuple[np.ndarray, np.ndarray]:
+    """Truth (30 frames) and 12 true continuations of its frame 9: a perfect ensemble."""
+    truth = autoregressive(30, 5.0, 0)
+    return truth, np.stack([autoregressive(20, 5.0, 1 + i, first=truth[9]) for i in range(12)])
+
+
+def test_skill_of_a_perfect_ensemble(make_field, ensemble):
+    truth, members = ensemble
+    reference = make_field(truth, n_electrons=125.0)
+    training = make_field(autoregressive(400, 5.0, 99), start=-5000.0, n_electrons=125.0)
+    rollout = make_field(members, start=100.0, n_electrons=125.0)
+    found = forecast_skill(rollout, reference, training)
+    assert list(found["forecast"].values) == list(FORECASTS)
+    np.testing.assert_allclose(found["lead_time"], 10.0 * np.arange(1, 21))
+    np.testing.assert_allclose(found["time"], 100 + 10.0 * np.arange(20))
+    kept = np.exp(-np.arange(1, 21) / 5.0)
+    unknown = np.sqrt(1 - kept**2)  # of the truth's standard deviation
+    of_mean = unknown * np.sqrt(1 + 1 / 12)
+
+    def of(name, forecast):
+        return found[name].sel(forecast=forecast).values
+
+    tolerance = {"rtol": 0.12}
+    np.testing.assert_allclose(of("vrmse", "rollout"), of_mean, **tolerance)
+    np.testing.assert_allclose(of("vrmse", "member"), unknown * np.sqrt(2), **tolerance)
+    np.testing.assert_allclose(of("vrmse", "persistence"), np.sqrt(2 - 2 * kept), **tolerance)
+    np.testing.assert_allclose(of("vrmse", "climatology"), 1, rtol=0.02)
+    np.testing.assert_allclose(of("nmae", "rollout"), 10 * of_mean * np.sqrt(2 / np.pi), **tolerance)
+    np.testing.assert_allclose(of("crps", "rollout"), 10 * unknown / np.sqrt(np.pi), **tolerance)
+    np.testing.assert_allclose(of("crps", "member"), of("nmae", "member"))
+    np.testing.assert_allclose(of("crps", "climatology"), 10 / np.sqrt(np.pi), **tolerance)
+    np.testing.assert_allclose(of("acc", "persistence"), kept, atol=0.15)
+    np.testing.assert_allclose(of("acc", "rollout"), kept**2 / np.sqrt(kept**2 + unknown**2 / 12), atol=0.15)
+    np.testing.assert_array_equal(of("acc", "climatology"), 0)
+    np.testing.assert_allclose(found["spread_skill_ratio"], 1, rtol=0.1)
+    np.testing.assert_allclose(found["spread"], 10 * unknown, rtol=0.1)
+    for name, units in (("nmae", "%"), ("vrmse", "1"), ("acc", "1"), ("crps", "%"), ("spread", "%")):
+        assert found[name].attrs["units"] == units
+    # the older table says the same where they overlap
+    older = lead_times(rollout, reference)
+    for new, old in (("member", "nmae"), ("rollout", "nmae_ensemble_mean"), ("quadratic", "quadratic")):
+        np.testing.assert_allclose(of("nmae", new), older[old])
+
+
+def test_too_sure_and_too_wide_ensembles(make_field, ensemble):
+    truth, members = ensemble
+    reference = make_field(truth, n_electrons=125.0)
+    centre = members.mean(axis=0)
+    for factor in (0.5, 2.0):
+        changed = make_field(centre + factor * (members - centre), start=100.0, n_electrons=125.0)
+        found = forecast_skill(changed, reference)
+        np.testing.assert_allclose(found["spread_skill_ratio"], factor, rtol=0.1)
+
+
+def test_limits_of_the_skill(make_field, ensemble):
+    truth, _ = ensemble
+    reference = make_field(truth, n_electrons=125.0)
+    perfect = forecast_skill(reference[10:], reference)
+    for name, value in (("nmae", 0), ("vrmse", 0), ("crps", 0), ("acc", 1)):
+        for forecast in ("rollout", "member"):
+            np.testing.assert_allclose(perfect[name].sel(forecast=forecast), value, atol=1e-6)
+    assert np.isnan(perfect["spread"]).all() and np.isnan(perfect["spread_skill_ratio"]).all()
+    assert np.isnan(perfect["crps"].sel(forecast="climatology")).all()
+    assert beats_climatology_until(perfect) == 200.0
+    uniform = forecast_skill(make_field(np.ones((5, 8, 8, 8)), start=100.0, n_electrons=125.0), reference)
+    np.testing.assert_allclose(uniform["vrmse"].sel(forecast="rollout"), 1, rtol=0.01)
+    np.testing.assert_allclose(uniform["acc"].sel(forecast="rollout"), 0)
+    np.testing.assert_allclose(uniform["crps"].sel(forecast="rollout"), uniform["nmae"].sel(forecast="climatology"))
+    assert beats_climatology_until(uniform) == 0.0
+
+
+def test_the_mean_field_of_a_crystal(make_field):
+    """Noise about a structured mean field: a forecast of nothing but that field has no skill."""
+    rng = np.random.default_rng(0)
+    lattice = 1 + 0.5 * np.cos(2 * np.pi * np.arange(8) / 4)[:, None, None] * np.ones((8, 8, 8))
+    lattice /= lattice.mean()
+    training, truth = (lattice + 0.05 * rng.standard_normal((n, 8, 8, 8)) for n in (200, 20))
+    reference = make_field(truth, start=5000.0, n_electrons=125.0)
+    known = make_field(training, n_electrons=125.0)
+    frozen = make_field(np.broadcast_to(lattice, (5, 8, 8, 8)), start=5050.0, n_electrons=125.0)
+    field = forecast_skill(frozen, reference, known, climatology="field")
+    uniform = forecast_skill(frozen, reference, known)
+    assert float(uniform["acc"].sel(forecast="rollout").min()) > 0.95
+    assert float(abs(field["acc"].sel(forecast="rollout")).max()) < 0.2
+    expected = 100 * 0.05 * np.sqrt(2 / np.pi)
+    np.testing.assert_allclose(field["nmae"].sel(forecast="climatology"), expected, rtol=0.1)
+    assert float(uniform["nmae"].sel(forecast="climatology").min()) > 5 * expected
+
+
+def test_skill_does_not_depend_on_the_batches(make_field, ensemble, monkeypatch):
+    truth, members = ensemble
+    reference = make_field(truth, n_electrons=125.0)
+    rollout = make_field(members[:3], start=100.0, n_electrons=125.0)
+    training = make_field(truth, start=-1000.0, n_electrons=125.0)
+    whole = forecast_skill(rollout, reference, training)
+    monkeypatch.setattr("edviz.analysis.frames.BATCH_BYTES", 1)
+    cut = forecast_skill(rollout, reference, training)
+    for name in whole.data_vars:
+        np.testing.assert_allclose(cut[name], whole[name], rtol=1e-6)
+
+
+def test_climatology_does_not_look_at_the_frames_it_forecasts(make_field):
+    truth = autoregressive(120, 5.0, 0)
+    reference = make_field(truth, n_electrons=125.0)
+    rollout = reference[60:80]
+    whole = forecast_skill(rollout, reference, reference)["crps"].sel(forecast="climatology")
+    known = [i for i in range(120) if not 40 <= i < 100]  # 200 fs away from the rollout, before and after
+    np.testing.assert_allclose(
+        whole, forecast_skill(rollout, reference, reference[known])["crps"].sel(forecast="climatology")
+    )
+    assert float(whole.mean()) == pytest.approx(10 / np.sqrt(np.pi), rel=0.1)
+    with pytest.raises(MissingDataError, match="hold 0 frames"):
+        forecast_skill(rollout, reference, reference[40:100])
+
+
+def test_skill_over_starts(make_field):
+    truth = autoregressive(300, 5.0, 3)
+    reference = make_field(truth, n_electrons=125.0)
+    forecasts = [
+        make_field(
+            np.stack([autoregressive(8, 5.0, 100 * s + i, first=truth[s - 1]) for i in range(4)]),
+            start=10.0 * s,
+            n_electrons=125.0,
+        )
+        for s in range(5, 290, 10)
+    ]
+    found = forecast_skill_over_starts(forecasts[::-1], reference)
+    each = [forecast_skill(f, reference) for f in forecasts]
+    assert found.attrs == {"n_samples": 4, "n_starts": 29, "starts_per_block": 2}
+    for name in ("nmae", "vrmse", "acc", "crps"):
+        np.testing.assert_allclose(found[name], np.mean([one[name] for one in each], axis=0))
+        known = found.sel(forecast=["rollout", "member", "persistence", "linear", "quadratic"])
+        assert (known[f"{name}_low"] < known[name]).all() and (known[name] < known[f"{name}_high"]).all()
+    np.testing.assert_allclose(found["skill"], np.sqrt(np.mean([one["skill"] ** 2 for one in each], axis=0)))
+    np.testing.assert_allclose(found["spread_skill_ratio"], 1, atol=0.1)
+    # independent starts: half the interval is 1.96 standard errors of the mean
+    member = np.array([one["nmae"].sel(forecast="rollout")[0] for one in each])
+    first = found.sel(forecast="rollout").isel(lead_time=0)
+    half = float(first["nmae_high"] - first["nmae_low"]) / 2
+    assert half == pytest.approx(1.96 * member.std(ddof=1) / np.sqrt(29), rel=0.4)
+    assert 0 < beats_climatology_until(found) <= 80
+
+
+def test_the_interval_over_starts_holds_the_truth_as_often_as_it_says():
+    """Means of 60 correlated starts, resampled in blocks that outlast their memory."""
+    rng = np.random.default_rng(0)
+    shares = _block_shares(60, 6, seed=0)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    np.testing.assert_allclose(shares.mean(axis=0), 1 / 60, rtol=0.1)
+    inside = 0
+    for _ in range(400):
+        series = np.convolve(rng.standard_normal(62), np.ones(3) / 3, mode="valid")  # mean zero, three starts' memory
+        low, high = np.quantile(shares @ series, [0.025, 0.975])
+        inside += low <= 0 <= high
+    assert 0.83 < inside / 400 < 0.98
+    assert _block_shares(5, 2, seed=0) is None
+
+
+def test_one_start_has_no_interval(make_field, ensemble):
+    truth, members = ensemble
+    reference = make_field(truth, n_electrons=125.0)
+    rollout = make_field(members, start=100.0, n_electrons=125.0)
+    found = forecast_skill_over_starts([rollout], reference)
+    np.testing.assert_allclose(found["nmae"], forecast_skill(rollout, reference)["nmae"])
+    assert np.isnan(found["nmae_low"]).all() and np.isnan(found["spread_skill_ratio_high"]).all()
+
+
+def test_beats_climatology_until_the_first_crossing(make_field, ensemble):
+    truth, _ = ensemble
+    reference = make_field(truth, n_electrons=125.0)
+    values = truth[10:].copy()
+    values[7:9] = 1 + 2 * (truth[17:19] - 1) * -1  # two bad frames, then good ones again
+    skill = forecast_skill(make_field(values, start=100.0, n_electrons=125.0), reference)
+    assert beats_climatology_until(skill) == 70.0
+
+
+def test_skill_of_extrapolation_on_the_bundled_lithium(lithium):
+    """The yardsticks of the protocol: persistence 6.7 %, linear 4.0 %, quadratic 3.3 % at 10 fs, uniform 19.6 %."""
+    reference = lithium.split("test")
+    forecasts = [reference[start : start + 5] for start in range(3, 123, 20)]
+    found = forecast_skill_over_starts(forecasts, reference, lithium.split("train")[::10])
+    first = found["nmae"].isel(lead_time=0)
+    yardsticks = (("persistence", 6.7), ("linear", 4.0), ("quadratic", 3.3), ("climatology", 19.6))
+    for forecast, expected in yardsticks:
+        assert float(first.sel(forecast=forecast)) == pytest.approx(expected, rel=0.15)
+    crps = found["crps"].sel(forecast="climatology")
+    assert (crps < found["nmae"].sel(forecast="climatology")).all() and (crps > 10).all()
+
+
+def test_skill_errors(make_field, make_noise, ensemble):
+    truth, members = ensemble
+    reference = make_field(truth, n_electrons=125.0)
+    rollout = make_field(members, start=100.0, n_electrons=125.0)
+    with pytest.raises(ArgumentError, match="uniform"):
+        forecast_skill(rollout, reference, climatology="mean")
+    with pytest.raises(MissingDataError, match="training="):
+        forecast_skill(rollout, reference, climatology="field")
+    with pytest.raises(MissingDataError, match="take a sample"):
+        forecast_skill(rollout, rollout)
+    with pytest.raises(MissingDataError, match=r"training\.sample"):
+        forecast_skill(rollout, reference, rollout)
+    with pytest.raises(GridMismatchError, match="training"):
+        forecast_skill(rollout, reference, make_noise(shape=(8, 8, 6)))
+    with pytest.raises(MissingDataError, match="at least one"):
+        forecast_skill_over_starts([], reference)
+    with pytest.raises(MissingDataError, match="1 and 12 samples"):
+        forecast_skill_over_starts([rollout, rollout.sample(0)[1:]], reference)
+    with pytest.raises(MissingDataError, match="two forecasts start at 100 fs"):
+        forecast_skill_over_starts([rollout, rollout], reference)
+    with pytest.raises(MissingDataError, match="starts at 20 fs"):
+        forecast_skill_over_starts([reference[2:6], reference[8:12]], reference)
+    with pytest.raises(SchemaError, match="elf"):
+        elf = make_field(np.ones((5, 8, 8, 8)), density_kind="elf", n_electrons=None)
+        forecast_skill(elf, elf)
+    with pytest.raises(GridMismatchError, match="generated"):
+        forecast_skill_over_starts([rollout, make_noise(n_samples=12, shape=(8, 8, 6), start=500.0)], reference)
