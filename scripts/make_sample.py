@@ -3,10 +3,11 @@
     python scripts/make_sample.py --data path/to/lithium-800K-ks.h5
     python scripts/make_sample.py --data path/to/lithium-800K-ks.h5 --every 1 --out runs/lithium-800K-2fs.h5
 
-Every fifth frame (10 fs) is kept; the second line keeps all of them, for training (not bundled: 120 MB). Each density is scaled to 54 electrons and stored as 16-bit integers in
-steps of 8e-5 e/angstrom^3 with the CF attribute scale_factor; positions in steps of 1e-5 angstrom; velocities
-and forces keep 13 bits of their mantissa. What that loses is measured here and written into the file's
-attributes. Reading the full run needs hdf5plugin (SZ3); the result needs nothing.
+Every fifth frame (10 fs) is kept; the second line keeps all of them, for training (not bundled: 120 MB). Each density
+is scaled to 54 electrons and stored as 16-bit integers in steps of 7.9e-5 e/angstrom^3 with the CF attribute
+scale_factor; positions in steps of 1e-5 angstrom; velocities and forces keep 13 bits of their mantissa. What that loses
+is measured here and written into the file's attributes. Reading the full run needs hdf5plugin (SZ3); the result needs
+nothing.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def working_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _in_full_precision(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """Apply the layers, the last of them in float32 under autocast too: bf16's eight bits would round what comes out."""
+    """Apply the layers, the last in float32 even under autocast: bf16 would round what comes out to eight bits."""
     for layer in layers[:-1]:
         x = layer(x)
     with torch.autocast(x.device.type, enabled=False):
