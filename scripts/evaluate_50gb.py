@@ -1,7 +1,7 @@
 """Evaluate a trajectory that is larger than memory, and say how much memory that took.
 
-Frames are computed when they are read: real frames of the bundled lithium, tiled to a supercell and shifted by a
-different amount each, so nothing is stored. The default is 50 GB, 47,684 frames of 64^3 points.
+Frames are computed when they are read: real frames of the bundled lithium, eight of them side by side, each
+shifted by its own amount, so nothing is stored. The default is 50 GB, 47,684 frames of 64^3 points.
 
     python scripts/evaluate_50gb.py                      # threads, as many as there are processors
     python scripts/evaluate_50gb.py --gigabytes 2        # a quick look
@@ -15,6 +15,7 @@ import resource
 import time
 from contextlib import ExitStack
 from functools import partial
+from itertools import product
 from typing import Any
 
 import dask.array as da
@@ -23,19 +24,25 @@ import numpy as np
 import edviz
 
 SHAPE = (64, 64, 64)
+N_SOURCE = 12  # real frames that everything is made from
 
 
 def frame(source: np.ndarray, block_info: Any = None) -> np.ndarray:
-    """Frame n: a real frame, shifted by an amount of its own, twice along every axis."""
+    """Frame n: each octant runs forth and back through the real frames, shifted anew at every turn."""
     number = block_info[None]["chunk-location"][0]
-    moved = np.roll(source[number % len(source)], (number // 7, number // 3, number), axis=(0, 1, 2))
-    return np.tile(moved, (2, 2, 2))[None]
+    values = np.empty((1, *SHAPE), np.float32)
+    for octant, corner in enumerate(product((0, 32), repeat=3)):
+        turn, place = divmod(number + 3 * octant, N_SOURCE)
+        place = N_SOURCE - 1 - place if turn % 2 else place
+        moved = np.roll(source[place], (turn + octant, 5 * turn, 7 * octant), axis=(0, 1, 2))
+        values[0][tuple(slice(start, start + 32) for start in corner)] = moved
+    return values
 
 
 def generated(n_frames: int) -> edviz.DensityTrajectory:
     """A lazy trajectory of the bundled liquid, eight cells of it."""
     real = edviz.load_sample("lithium-800K")
-    source = real.split("test").density.values
+    source = real.split("test")[:N_SOURCE].density.values
     density = da.map_blocks(
         partial(frame, source),
         chunks=((1,) * n_frames, *((size,) for size in SHAPE)),
