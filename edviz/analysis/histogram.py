@@ -169,7 +169,7 @@ def histogram(traj: TrajectoryLike, bins: LogBins | None = None, per_frame: bool
     -------
     Dataset with `probability` ([sample,] [time,] bin), summing to one over `bin`, and coordinates `lower`, `upper`
     and `center` (bin): log10 of rho / (e/angstrom^3). The first and last bin are open: their outer borders are
-    infinite.
+    infinite. ``result.edviz.plot()`` draws it.
     """
     traj = as_trajectory(traj)
     bins = bins or log_bins(traj)
@@ -187,7 +187,8 @@ def histogram(traj: TrajectoryLike, bins: LogBins | None = None, per_frame: bool
     probability = probability.assign_coords(time=traj.time) if per_frame else probability.isel(time=0)
     if not traj.is_ensemble:
         probability = probability.isel(sample=0)
-    return xr.Dataset({"probability": probability}, coords=bin_coordinates(bins))
+    attrs = {"density_kind": traj.density_kind}
+    return xr.Dataset({"probability": probability}, coords=bin_coordinates(bins), attrs=attrs)
 
 
 def bin_coordinates(bins: LogBins) -> dict[str, Any]:
