@@ -3,7 +3,7 @@
 edviz info FILE                          what is in a trajectory file
 edviz train DATA OUT [--config ...]      train, with a progress bar; Ctrl-C leaves a run that resumes
 edviz rollout EMULATOR CONTEXT OUT       generate a trajectory
-edviz evaluate GENERATED REFERENCE       the scorecard
+edviz evaluate GENERATED REFERENCE       the scorecard, as a table, JSON or an HTML page
 """
 
 from __future__ import annotations
@@ -108,9 +108,17 @@ def evaluate(
     reference: Annotated[str, typer.Argument(help="held-out AIMD, e.g. sample:lithium-800K:test")],
     training: Annotated[Optional[str], typer.Option(help="training data, for the noise floors")] = None,  # noqa: UP045
     emulator: Annotated[Optional[str], typer.Option(help="the emulator, for one-step errors")] = None,  # noqa: UP045
-    json: Annotated[Optional[Path], typer.Option(help="write the scorecard here")] = None,  # noqa: UP045
+    html: Annotated[Optional[Path], typer.Option(help="write one page with table and curves here")] = None,  # noqa: UP045
+    json: Annotated[Optional[Path], typer.Option(help="write table and notes here")] = None,  # noqa: UP045
 ) -> None:
-    """Print the scorecard of a generated trajectory."""
+    """Print the scorecard of a generated trajectory, every number beside its noise floor.
+
+    Trajectories are files, or sample:NAME[:train|validation|test] for a bundled one. A reference that carries split
+    times and holds both parts gives the training data too. Files larger than memory are read a little at a time, by as
+    many threads as there are processors.
+
+    Example: edviz evaluate rollout.h5 sample:lithium-800K --html card.html --json card.json
+    """
     import edviz
 
     with _plain_errors():
@@ -121,8 +129,10 @@ def evaluate(
             edviz.load_emulator(emulator) if emulator else None,
         )
         typer.echo(card.to_dataframe().to_string(float_format=lambda x: f"{x:.4g}"))
-        if json is not None:
-            card.to_json(json)
+        for path, write in ((html, card.to_html), (json, card.to_json)):
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write(path)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from edviz import core, schema
+from edviz import accessor, core, schema  # noqa: F401  accessor: results can draw themselves
 from edviz.errors import GridMismatchError, MissingDataError, SchemaError
 from edviz.grid import PeriodicGrid, fourier_resample
 
@@ -377,7 +377,10 @@ class DensityTrajectory:
         if self.density_kind != "valence":
             raise SchemaError(f"with_core() needs a valence density; this one is '{self.density_kind}'")
         if "positions" not in self._ds or "numbers" not in self._ds:
-            raise MissingDataError("with_core() places a core at each atom: positions and numbers are needed")
+            raise MissingDataError(
+                "with_core() places a core at each atom, and this trajectory has no positions. find_atoms() looks for "
+                "the atoms in the density itself; or give from_arrays() positions= and numbers="
+            )
         numbers = self._ds["numbers"].values
         core.check_elements(numbers)
         n_total = self.n_electrons + core.CORE_ELECTRONS * numbers.size
@@ -462,6 +465,12 @@ class DensityTrajectory:
         plot_structure_factor: Callable[..., Any]
         histogram: Callable[..., Any]
         structure_factor: Callable[..., Any]
+        intermediate_scattering: Callable[..., Any]
+        find_atoms: Callable[..., Any]
+        difference: Callable[..., Any]
+        planar_average: Callable[..., Any]
+        line_profile: Callable[..., Any]
+        integrate_sphere: Callable[..., Any]
         to_file: Callable[..., Any]
 
 
@@ -566,6 +575,12 @@ DELEGATES: dict[str, str] = {
     "plot_structure_factor": "edviz.plotting.structure:plot_structure_factor",
     "histogram": "edviz.analysis.histogram:histogram",
     "structure_factor": "edviz.analysis.correlation:structure_factor",
+    "intermediate_scattering": "edviz.analysis.scattering:intermediate_scattering",
+    "find_atoms": "edviz.analysis.atoms:find_atoms",
+    "difference": "edviz.analysis.difference:difference",
+    "planar_average": "edviz.analysis.profiles:planar_average",
+    "line_profile": "edviz.analysis.profiles:line_profile",
+    "integrate_sphere": "edviz.analysis.profiles:integrate_sphere",
     "to_file": "edviz.io:save",
 }
 

@@ -29,12 +29,18 @@ def test_rollout_then_evaluate(small, tmp_path):
     made = runner.invoke(app, ["rollout", "lithium-800K", str(small), str(out), "--frames", "13", "--seed", "1"])
     assert made.exit_code == 0, made.output
     assert len(edviz.open(out)) == 13
-    scored = runner.invoke(
-        app, ["evaluate", str(out), str(small), "--training", "sample:lithium-800K:validation", "--json", str(card)]
-    )
+    page = tmp_path / "new" / "card.html"
+    training = ("--training", "sample:lithium-800K:validation")
+    scored = runner.invoke(app, ["evaluate", str(out), str(small), *training, "--json", str(card), "--html", str(page)])
     assert scored.exit_code == 0, scored.output
     assert "structure_factor" in scored.output
-    assert json.loads(card.read_text())
+    assert json.loads(card.read_text())["rows"]["jsd"]["value"] > 0
+    assert "how it was judged" in page.read_text(encoding="utf-8")
+
+
+def test_help_tells_what_a_trajectory_can_be():
+    result = runner.invoke(app, ["evaluate", "--help"], env={"COLUMNS": "120"})
+    assert result.exit_code == 0 and "sample:NAME" in result.output and "--html" in result.output
 
 
 def test_errors_are_one_line_without_traceback(tmp_path):

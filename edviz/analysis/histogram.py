@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches
+from edviz.analysis.segments import SegmentFrames, cut_segments, map_segments
 from edviz.errors import SchemaError
 from edviz.trajectory import DensityTrajectory
 
@@ -102,15 +103,11 @@ def tails(
     """
     n_values = traj.density.size
     ranks = [(n_values - 1) * p / 100 for p in (percentiles[0], 100 - percentiles[1])]
+    needed = [int(rank) + 2 for rank in ranks]
     kept: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * 2
-    for _, values in batches(traj, progress, where):
-        for side, sign in enumerate((1, -1)):
-            n = int(ranks[side]) + 2
-            new = sign * values.ravel()
-            if len(kept[side]) >= n:
-                new = new[new < kept[side].max()]
-            pool = np.concatenate([kept[side], new])
-            kept[side] = np.partition(pool, n - 1)[:n] if len(pool) > n else pool
+    found = map_segments(_extremes, traj, cut_segments(traj), needed, progress=progress, where=where)
+    for _, outer in found:
+        kept = [_smallest(pair, new, n) for pair, new, n in zip(kept, outer, needed, strict=True)]
     limits = []
     for side, sign in enumerate((1, -1)):
         ordered = sign * np.sort(kept[side]).astype(np.float64)
@@ -126,6 +123,22 @@ def tails(
     if not limits[1] > limits[0]:
         raise SchemaError(f"{where or 'the density'} is constant: it has no histogram to compare with")
     return float(kept[0].min()), limits[0], limits[1], float(-kept[1].min())
+
+
+def _extremes(frames: SegmentFrames, needed: list[int]) -> list[NDArray[np.float32]]:
+    """The smallest values of a segment, and the smallest of minus the values."""
+    kept: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * 2
+    for values in frames.batches():
+        kept = [_smallest(kept[side], sign * values.ravel(), needed[side]) for side, sign in enumerate((1, -1))]
+    return kept
+
+
+def _smallest(kept: NDArray[np.float32], new: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+    """The n smallest of both."""
+    if len(kept) >= n:
+        new = new[new < kept.max()]
+    pool = np.concatenate([kept, new])
+    return np.partition(pool, n - 1)[:n] if len(pool) > n else pool
 
 
 def log_bins(reference: TrajectoryLike, n_bins: int = N_BINS) -> LogBins:
@@ -156,7 +169,7 @@ def histogram(traj: TrajectoryLike, bins: LogBins | None = None, per_frame: bool
     -------
     Dataset with `probability` ([sample,] [time,] bin), summing to one over `bin`, and coordinates `lower`, `upper`
     and `center` (bin): log10 of rho / (e/angstrom^3). The first and last bin are open: their outer borders are
-    infinite.
+    infinite. ``result.edviz.plot()`` draws it.
     """
     traj = as_trajectory(traj)
     bins = bins or log_bins(traj)
@@ -174,7 +187,8 @@ def histogram(traj: TrajectoryLike, bins: LogBins | None = None, per_frame: bool
     probability = probability.assign_coords(time=traj.time) if per_frame else probability.isel(time=0)
     if not traj.is_ensemble:
         probability = probability.isel(sample=0)
-    return xr.Dataset({"probability": probability}, coords=bin_coordinates(bins))
+    attrs = {"density_kind": traj.density_kind}
+    return xr.Dataset({"probability": probability}, coords=bin_coordinates(bins), attrs=attrs)
 
 
 def bin_coordinates(bins: LogBins) -> dict[str, Any]:

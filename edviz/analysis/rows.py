@@ -93,6 +93,8 @@ class Evidence:
     lead_times, baselines
         `forecast.lead_times`, if the generated trajectory overlaps the reference; `forecast.baselines` of the
         reference.
+    autocorrelation_time
+        Longest integrated autocorrelation time of contrast, step and S(k) in AIMD, fs; not a number if unknown.
     notes
         How the evidence was gathered.
     """
@@ -107,6 +109,7 @@ class Evidence:
     one_step: xr.Dataset | None = None
     lead_times: xr.Dataset | None = None
     baselines: xr.Dataset | None = None
+    autocorrelation_time: float = np.nan
     notes: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,6 +32,7 @@ from edviz.trajectory import DensityTrajectory
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from edviz.analysis.comparison import Comparison
     from edviz.emulator import DensityEmulator
 
 __all__ = ["COLUMNS", "Scorecard", "evaluate", "gather"]
@@ -122,18 +123,33 @@ def gather(
         rows = _baselines(reference, bar) if forecasts else None
     blocks = {name: pool_blocks(summaries[name], slices[name]) for name in given}
     longest = summaries["training" if training is not None and len(training) > len(reference) else "reference"]
-    notes["blocks"] = _describe_memory(longest, len(reference) * interval, interval)
-    evidence = Evidence(generated, reference, training, plan, interval, summaries, blocks, baselines=rows, notes=notes)
+    memory = _memory(longest) * interval
+    notes["blocks"] = _describe_memory(memory, len(reference) * interval)
+    evidence = Evidence(
+        generated,
+        reference,
+        training,
+        plan,
+        interval,
+        summaries,
+        blocks,
+        baselines=rows,
+        autocorrelation_time=memory,
+        notes=notes,
+    )
     if not forecasts:
         return evidence
     return replace(evidence, **_forecasts(generated, reference, emulator, notes))  # type: ignore[arg-type]
 
 
-def _describe_memory(summary: xr.Dataset, length: float, interval: float) -> str:
-    """How long a block is in units of the longest autocorrelation time that the rows' series have in AIMD."""
+def _memory(summary: xr.Dataset) -> float:
+    """The longest autocorrelation time that the rows' series have in AIMD, in frames."""
     series = [summary["contrast"].values[0], summary["step"].values[0, 1:], *summary["structure_factor"].values[0].T]
-    times = [time for time in map(autocorrelation_time, series) if np.isfinite(time)]
-    memory = max(times, default=np.nan) * interval
+    return max((time for time in map(autocorrelation_time, series) if np.isfinite(time)), default=np.nan)
+
+
+def _describe_memory(memory: float, length: float) -> str:
+    """How long a block is in units of the longest autocorrelation time; both in fs."""
     text = (
         f"blocks of {length:.5g} fs; contrast, step and S(k) of AIMD have autocorrelation times up to {memory:.3g} fs"
     )
@@ -230,6 +246,15 @@ class Scorecard:
         return {**self.evidence.notes, **{name: row.note for name, row in self.rows.items() if row.note}}
 
     @property
+    def autocorrelation_time(self) -> float:
+        """How long AIMD remembers, fs: the longest integrated autocorrelation time of its contrast, step and S(k).
+
+        Frames nearer than about twice that are not independent. Intervals come from blocks, which should be ten times
+        as long; `notes["blocks"]` says if they are not.
+        """
+        return self.evidence.autocorrelation_time
+
+    @property
     def lead_times(self) -> xr.Dataset:
         """Error per lead time of the rollout, see `forecast.lead_times`; empty without overlap with the reference."""
         if self.evidence.lead_times is not None:
@@ -263,7 +288,10 @@ class Scorecard:
     def _timeline(self, name: str) -> xr.Dataset:
         summary = self.evidence.summaries[name]
         own = self.evidence.blocks["reference"].isel(block=0)
-        divergence = jensen_shannon(summary["counts"].values, own["counts"].values)
+        counts, reference = summary["counts"].values, own["counts"].values
+        # Some frames at a time: as float64 the counts of a long rollout are gigabytes.
+        parts = [jensen_shannon(counts[:, i : i + 4096], reference) for i in range(0, counts.shape[1], 4096)]
+        divergence = np.concatenate(parts, axis=1)
         return xr.Dataset(
             {
                 "contrast": summary["contrast"],
@@ -291,6 +319,7 @@ class Scorecard:
                 "n_electrons": evidence.plan.n_electrons,
                 "frame_interval_fs": evidence.interval,
                 "block_fs": evidence.block_fs,
+                "autocorrelation_time_fs": _plain(evidence.autocorrelation_time),
                 "n_samples": evidence.generated.n_samples,
                 "n_frames": {name: int(s.sizes["time"]) for name, s in evidence.summaries.items()},
                 "n_blocks": {name: evidence.n_blocks(name) for name in evidence.summaries},
@@ -301,6 +330,53 @@ class Scorecard:
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, name: str = "generated") -> str:
+        """The scorecard as one self-contained HTML page; written to `path` if given.
+
+        The table with every row's definition and how its verdict was reached, and the curves behind it, with values
+        under the pointer. plotly.js is in the page: it opens offline.
+
+        Parameters
+        ----------
+        path
+            The file; its folder is made if missing.
+        name
+            What the generated trajectory is called in it.
+
+        Raises
+        ------
+        WriteError
+            If the file cannot be written.
+        """
+        from edviz.plotting.page import write_page
+        from edviz.plotting.scorecard_page import scorecard_page
+
+        page = scorecard_page({name: self})
+        if path is not None:
+            write_page(path, page)
+        return page
+
+    def compare(self, *others: Scorecard, names: Sequence[str] | None = None) -> Comparison:
+        """This scorecard beside others of the same reference, see `edviz.analysis.comparison`.
+
+        Parameters
+        ----------
+        others
+            From `evaluate` with the same reference and training data.
+        names
+            One for each card, this one first; by default "model 1", "model 2", ...
+
+        Raises
+        ------
+        GridMismatchError
+            If the cards have different references.
+        ArgumentError
+            If the names are too few, too many or not distinct.
+        """
+        from edviz.analysis.comparison import compare
+
+        return compare((self, *others), names)
 
     def plot(self) -> go.Figure:
         """Histogram, S(k), errors per lead time, and contrast, step and jsd in time, generated beside AIMD."""

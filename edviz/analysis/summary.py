@@ -14,11 +14,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from edviz.analysis.correlation import K_MAX, Shells
-from edviz.analysis.frames import batches, mean_density
-from edviz.analysis.histogram import LogBins, ValueBins, bin_coordinates, log_power_sums, safe_log, tails
+from edviz.analysis.frames import mean_density
+from edviz.analysis.histogram import LogBins, ValueBins, tails
+from edviz.analysis.reducers import REDUCERS, Batch, Reducer, Variable
+from edviz.analysis.segments import SegmentFrames, cut_segments, map_segments
 from edviz.trajectory import DensityTrajectory
 
-__all__ = ["Plan", "pool_blocks", "pool_windows", "summarise"]
+__all__ = ["Plan", "pool_blocks", "pool_windows", "summarise", "summarise_segment"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,8 @@ class Plan:
     shells: Shells
     mean: float  # e/angstrom^3
     n_electrons: float
+    density_kind: str = "valence"
+    interval: float = float("nan")  # between frames, fs
 
     @classmethod
     def of(cls, reference: DensityTrajectory, progress: Any = None) -> Plan:
@@ -42,18 +46,51 @@ class Plan:
             Shells(reference.grid, K_MAX),
             mean,
             reference.n_electrons,
+            reference.density_kind,
+            reference.frame_interval if len(reference) > 1 else float("nan"),
         )
+
+    @property
+    def reducers(self) -> tuple[type[Reducer], ...]:
+        """Those of `REDUCERS` that apply."""
+        return tuple(reducer for reducer in REDUCERS if reducer.applies(self))
+
+
+def summarise_segment(frames: SegmentFrames, plan: Plan) -> dict[str, NDArray[Any]]:
+    """Reduce the frames of one segment: a pure function, run wherever dask runs it.
+
+    Parameters
+    ----------
+    frames
+        The segment's frames and the one before.
+    plan
+        Of the reference.
+
+    Returns
+    -------
+    What the plan's reducers found, by variable: (frame, ...) of those over time; of those over blocks only if the
+    segment is part of one.
+    """
+    in_block = frames.segment.block is not None
+    reducers = [reducer(plan) for reducer in plan.reducers if reducer.over == "time" or in_block]
+    previous = frames.previous
+    for values in frames.batches():
+        batch = Batch(values, previous)
+        for reducer in reducers:
+            reducer.update(batch)
+        previous = values[-1]
+    return {name: values for reducer in reducers for name, values in reducer.finish().items()}
 
 
 def summarise(
     traj: DensityTrajectory, plan: Plan, blocks: list[slice], progress: Any = None, where: str = ""
 ) -> xr.Dataset:
-    """Reduce every frame.
+    """Reduce every frame, in parallel over segments (`edviz.analysis.segments`).
 
     Parameters
     ----------
     traj
-        Single or ensemble.
+        Single or ensemble, of any length.
     plan
         Of the reference.
     blocks
@@ -65,79 +102,45 @@ def summarise(
     Dataset over (sample, time): `counts` (bin) of log10 rho, `structure_factor` (k), `electrons`, `contrast`
     (standard deviation / mean density), `minimum` (e/angstrom^3), `step` (mean abs change since the frame before /
     mean density, %; not a number for the first frame), `log_sums` (power), `not_positive` (number of values); and
-    over (sample, block): `value_counts` (value_bin), `value_excess` (side).
+    over (sample, block): `value_counts` (value_bin), `value_excess` (side). Some hundred bytes a frame.
 
     Raises
     ------
     NonFiniteError
-        At the first NaN or infinity, naming the frame.
+        At the first NaN or infinity, naming trajectory and frame.
     """
     n_samples, n_frames = traj.n_samples, len(traj)
-    n_points = traj.grid.n_points
-    shape = (n_samples, n_frames)
-    counts = np.empty((*shape, plan.log_bins.n + 2), dtype=np.int32)
-    structure = np.empty((*shape, len(plan.shells)))
-    electrons, contrast, minimum = np.empty(shape), np.empty(shape), np.empty(shape)
-    step = np.full(shape, np.nan)
-    log_sums = np.empty((*shape, 3))
-    not_positive = np.zeros(shape, dtype=np.int64)
-    value_counts = np.zeros((n_samples, len(blocks), plan.value_bins.n + 2), dtype=np.int64)
-    value_excess = np.zeros((n_samples, len(blocks), 2))
-    block_of = np.full(n_frames, -1)
-    for number, block in enumerate(blocks):
-        block_of[block] = number
-    previous: NDArray[np.float32] | None = None
+    reducers = plan.reducers
+    found: dict[str, NDArray[Any]] = {}
+    for reducer in reducers:
+        if reducer.over == "block":
+            for name, zero in reducer(plan).finish().items():
+                found[name] = np.zeros((n_samples, len(blocks), *zero.shape), zero.dtype)
+    segments = cut_segments(traj, blocks, any(reducer.whole_blocks for reducer in reducers))
+    over_time = {name for reducer in reducers if reducer.over == "time" for name in reducer.variables}
+    for segment, arrays in map_segments(summarise_segment, traj, segments, plan, progress=progress, where=where):
+        for name, values in arrays.items():
+            if name not in over_time:
+                found[name][segment.sample, segment.block] += values
+                continue
+            if name not in found:
+                found[name] = np.empty((n_samples, n_frames, *values.shape[1:]), values.dtype)
+            found[name][segment.sample, segment.frames] = values
 
-    for frames, values in batches(traj, progress, where):
-        size = values.shape[1]
-        flat = values.reshape(n_samples * size, n_points)
-        logs = safe_log(flat)
-        counts[:, frames] = plan.log_bins.count(logs).reshape(n_samples, size, -1)
-        log_sums[:, frames] = log_power_sums(logs).reshape(n_samples, size, 3)
-        power = plan.shells.power(values.reshape(-1, *values.shape[2:]))
-        structure[:, frames] = power.reshape(n_samples, size, -1) / plan.n_electrons
-        sums = flat.sum(axis=1, dtype=np.float64).reshape(n_samples, size)
-        electrons[:, frames] = sums * traj.grid.voxel_volume
-        contrast[:, frames] = flat.std(axis=1, dtype=np.float64).reshape(n_samples, size) / plan.mean
-        minimum[:, frames] = flat.min(axis=1).reshape(n_samples, size)
-        if not (minimum[:, frames] > 0).all():
-            not_positive[:, frames] = (flat <= 0).sum(axis=1).reshape(n_samples, size)
-
-        moved = values if previous is None else np.concatenate([previous, values], axis=1)
-        change = np.abs(np.diff(moved, axis=1)).mean(axis=(-3, -2, -1), dtype=np.float64) * (100 / plan.mean)
-        step[:, frames.stop - change.shape[1] : frames.stop] = change
-        previous = values[:, -1:]
-
-        wanted = block_of[frames]
-        if (wanted >= 0).any():
-            fine = plan.value_bins.count(flat).reshape(n_samples, size, -1)
-            excess = plan.value_bins.excess(flat).reshape(n_samples, size, 2)
-            for number in np.unique(wanted[wanted >= 0]):
-                value_counts[:, number] += fine[:, wanted == number].sum(axis=1)
-                value_excess[:, number] += excess[:, wanted == number].sum(axis=1)
-
-    dims = ("sample", "time")
-    return xr.Dataset(
-        {
-            "counts": ((*dims, "bin"), counts),
-            "structure_factor": ((*dims, "k"), structure, {"units": "1"}),
-            "electrons": (dims, electrons, {"units": "e"}),
-            "contrast": (dims, contrast, {"units": "1"}),
-            "minimum": (dims, minimum, {"units": "e/angstrom^3"}),
-            "step": (dims, step, {"units": "%"}),
-            "log_sums": ((*dims, "power"), log_sums),
-            "not_positive": (dims, not_positive),
-            "value_counts": (("sample", "block", "value_bin"), value_counts),
-            "value_excess": (("sample", "block", "side"), value_excess),
-        },
-        coords={"time": traj.time, **bin_coordinates(plan.log_bins), **plan.shells.coordinates()},
-        attrs={"n_points": n_points},
-    )
+    variables = {}
+    coordinates: dict[str, Any] = {"time": traj.time}
+    for reducer in reducers:
+        coordinates |= reducer.coordinates(plan)
+        for name, variable in reducer.variables.items():
+            dims = ("sample", reducer.over, *variable.dims)
+            variables[name] = (dims, found[name], {"units": variable.units} if variable.units else {})
+    return xr.Dataset(variables, coords=coordinates, attrs={"n_points": traj.grid.n_points})
 
 
-#: Variables of a summary whose sum over frames counts, and those whose mean does.
-_SUMMED = ("counts", "log_sums", "not_positive")
-_AVERAGED = ("structure_factor", "contrast", "step")
+def _pooled(summary: xr.Dataset) -> dict[str, Variable]:
+    """The summary's variables over time of which blocks and windows have a sum or a mean."""
+    known = {name: variable for reducer in REDUCERS for name, variable in reducer.variables.items()}
+    return {name: known[name] for name in map(str, summary.data_vars) if name in known and known[name].pool}
 
 
 def pool_blocks(summary: xr.Dataset, blocks: list[slice]) -> xr.Dataset:
@@ -156,14 +159,14 @@ def pool_blocks(summary: xr.Dataset, blocks: list[slice]) -> xr.Dataset:
     `not_positive`, `value_counts` (value_bin), `value_excess` (side), `n_values`; samples in the outer order.
     """
     variables: dict[str, Any] = {}
-    for name in (*_SUMMED, *_AVERAGED):
-        dims, values = _dims_after_time(summary, name), summary[name].values
-        pooled = [_reduce(values[:, block], 1, name) for block in blocks]
+    for name, variable in _pooled(summary).items():
+        dims, values = variable.dims, summary[name].values
+        pooled = [_reduce(values[:, block], 1, variable) for block in blocks]
         stacked = np.stack(pooled, axis=1) if pooled else np.empty((len(values), 0, *values.shape[2:]))
         variables[name] = (("block", *dims), stacked.reshape(-1, *stacked.shape[2:]))
-    for name in ("value_counts", "value_excess"):
-        values = summary[name].values
-        variables[name] = (("block", summary[name].dims[-1]), values.reshape(-1, values.shape[-1]))
+    for label, array in summary.data_vars.items():
+        if "block" in array.dims:
+            variables[str(label)] = (array.dims[1:], array.values.reshape(-1, *array.shape[2:]))
     sizes = [float((block.stop - block.start) * summary.attrs["n_points"]) for block in blocks]
     variables["n_values"] = ("block", np.tile(sizes, summary.sizes["sample"]))
     return xr.Dataset(variables, coords=_coordinates(summary))
@@ -180,28 +183,24 @@ def pool_windows(summary: xr.Dataset, n_window: int) -> xr.Dataset:
     first = summary.sizes["time"] % n_window
     n_windows = summary.sizes["time"] // n_window
     variables: dict[str, Any] = {}
-    for name in (*_SUMMED, *_AVERAGED):
+    for name, variable in _pooled(summary).items():
         values = summary[name].values[:, first:]
         values = values.reshape(len(values), n_windows, n_window, *values.shape[2:])
-        variables[name] = (("time", *_dims_after_time(summary, name)), _reduce(values, (0, 2), name))
+        variables[name] = (("time", *variable.dims), _reduce(values, (0, 2), variable))
     middle = summary["time"].values[first:].reshape(n_windows, n_window).mean(axis=1)
     n_values = float(n_window * summary.sizes["sample"] * summary.attrs["n_points"])
     variables["n_values"] = ("time", np.full(n_windows, n_values))
     return xr.Dataset(variables, coords={"time": middle, **_coordinates(summary)})
 
 
-def _dims_after_time(summary: xr.Dataset, name: str) -> tuple[Any, ...]:
-    return summary[name].dims[2:]
-
-
 def _coordinates(summary: xr.Dataset) -> dict[Any, Any]:
     return {name: coord.variable for name, coord in summary.coords.items() if name != "time"}
 
 
-def _reduce(values: NDArray[Any], axis: int | tuple[int, int], name: str) -> NDArray[np.float64]:
+def _reduce(values: NDArray[Any], axis: int | tuple[int, int], variable: Variable) -> NDArray[np.float64]:
     """Sum or mean over frames; the one step that is not a number, a trajectory's first, does not count."""
-    if name in _SUMMED:
+    if variable.pool == "sum":
         return values.sum(axis=axis, dtype=np.float64)
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        return np.where(known, values, 0.0).sum(axis=axis) / known.sum(axis=axis)
+        return np.where(known, values, 0.0).sum(axis=axis, dtype=np.float64) / known.sum(axis=axis)

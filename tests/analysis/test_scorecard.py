@@ -85,6 +85,7 @@ def test_clean_aimd_fails_no_row(card):
 
 def test_notes_tell_how_and_why(card):
     assert "training block" in card.notes["split"] and "autocorrelation" in card.notes["blocks"]
+    assert 10 < card.autocorrelation_time < 400 and f"up to {card.autocorrelation_time:.3g} fs" in card.notes["blocks"]
     assert set(ROWS) <= set(card.notes)
     assert "emulator" in card.notes["nmae"] and "2 generated blocks" in card.notes["jsd"]
 
@@ -100,6 +101,7 @@ def test_json_has_the_same_and_no_nan(card, tmp_path):
             assert value is None if expected != expected else value == expected
     assert content["notes"] == card.notes
     assert content["settings"]["block_fs"] == 1270 and content["settings"]["n_blocks"]["training"] == 3
+    assert content["settings"]["autocorrelation_time_fs"] == card.autocorrelation_time
     assert content["baselines"]["lead_time"][0] == 10
 
 

@@ -1,0 +1,63 @@
+"""One trajectory minus another, frame by frame at the times that both have."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from edviz.analysis.forecast import nmae
+from edviz.analysis.frames import TrajectoryLike, as_trajectory, matching_frames, mean_density
+from edviz.errors import MissingDataError
+
+__all__ = ["difference"]
+
+
+def difference(traj: TrajectoryLike, other: TrajectoryLike) -> xr.DataArray:
+    """The difference of two densities at the times that both have, ``traj - other``.
+
+    Parameters
+    ----------
+    traj
+        Single or ensemble.
+    other
+        One trajectory of the same cell, grid, kind and frame interval, such as the AIMD that a rollout continues.
+
+    Returns
+    -------
+    ([sample,] time, a, b, c) in e/angstrom^3, lazy if either is lazy. Coordinates: `time` (fs), `nmae` ([sample,]
+    time), mean abs(difference) / mean density in per cent. Attribute `cell`: the nine numbers of the lattice vectors,
+    angstrom. ``result.edviz.plot()`` draws a plane of one frame.
+
+    Raises
+    ------
+    GridMismatchError
+        If the two do not share cell, grid, kind and frame interval.
+    MissingDataError
+        If they share no time, or the other is an ensemble.
+    SchemaError
+        If the fields are not electron densities.
+    NonFiniteError
+        At a NaN or an infinity, naming the frame.
+
+    Notes
+    -----
+    The nmae takes one pass over the shared frames; the difference itself is only formed where it is used.
+    """
+    traj, other = as_trajectory(traj), as_trajectory(other)
+    mean_density(traj)
+    if other.is_ensemble:
+        raise MissingDataError("a difference is taken from one trajectory: take a sample, other.sample(0)")
+    error = nmae(traj, other)
+    interval = (traj if len(traj) > 1 else other).frame_interval if max(len(traj), len(other)) > 1 else 1.0
+    ours, theirs = matching_frames(traj.time, other.time, interval)
+    first, second = traj.density.isel(time=ours), other.density.isel(time=theirs)
+    result = first - second.assign_coords(time=first["time"])
+    result = result.transpose(*traj.density.dims).rename("difference")
+    time = ("time", traj.time[ours], {"units": "fs"})
+    result = result.assign_coords(time=time, nmae=(error.dims, error.values, {"units": "%"}))
+    result.attrs = {
+        "units": str(traj.density.attrs["units"]),
+        "long_name": "Δρ",
+        "density_kind": traj.density_kind,
+        "cell": traj.grid.cell.ravel().tolist(),
+    }
+    return result

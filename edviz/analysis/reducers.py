@@ -1,0 +1,228 @@
+"""What the one pass keeps of every frame and of every block: one small class a measurement, all of them in `REDUCERS`.
+
+To measure something else in the same pass, write a class and add it to `REDUCERS`: its variables then stand in every
+summary, are pooled over blocks and windows as `Variable.pool` says, and reach the rows through `Evidence`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edviz.analysis.histogram import bin_coordinates, log_power_sums, safe_log
+
+if TYPE_CHECKING:
+    from edviz.analysis.summary import Plan
+
+__all__ = ["REDUCERS", "Batch", "PerFrame", "Reducer", "Variable"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable of a summary.
+
+    Attributes
+    ----------
+    dims
+        After (sample, time), or after (sample, block).
+    units
+        In the schema's spelling; empty for counts.
+    pool
+        Over the frames of a block or a window: their sum, their mean, or nothing.
+    """
+
+    dims: tuple[str, ...] = ()
+    units: str = ""
+    pool: Literal["sum", "mean"] | None = None
+
+
+class Batch:
+    """A few consecutive frames of one sample, and what several reducers need of them, worked out once.
+
+    Attributes
+    ----------
+    values
+        (frame, a, b, c) float32, e/angstrom^3.
+    previous
+        (a, b, c) the frame before; None at the beginning of a trajectory.
+    """
+
+    def __init__(self, values: NDArray[np.float32], previous: NDArray[np.float32] | None) -> None:
+        self.values = values
+        self.previous = previous
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def flat(self) -> NDArray[np.float32]:
+        """(frame, point)."""
+        return self.values.reshape(len(self.values), -1)
+
+    @cached_property
+    def logs(self) -> NDArray[np.float32]:
+        """(frame, point) ln(rho)."""
+        return safe_log(self.flat)
+
+    @cached_property
+    def minimum(self) -> NDArray[np.float32]:
+        """(frame,) smallest value."""
+        return self.flat.min(axis=1)
+
+
+class Reducer:
+    """One measurement over the frames of one segment: made with the plan, fed batch by batch, asked once.
+
+    `finish` returns an array for each name in `variables`. ``over = "time"``: one entry a frame seen, in order.
+    ``over = "block"``: what the block has so far; only fed in blocks, and pieces of a block are added up, so with no
+    frame seen it must be zeros of the right shape. A block comes in one piece if `whole_blocks`: for statistics that
+    relate frames far apart, at the price of one worker a block.
+    """
+
+    over: ClassVar[Literal["time", "block"]] = "time"
+    whole_blocks: ClassVar[bool] = False
+    variables: ClassVar[Mapping[str, Variable]]
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @classmethod
+    def applies(cls, plan: Plan) -> bool:
+        """Whether the data have what it measures."""
+        return True
+
+    @classmethod
+    def coordinates(cls, plan: Plan) -> dict[str, Any]:
+        """Coordinates of the dimensions that it brings."""
+        return {}
+
+    def update(self, batch: Batch) -> None:
+        """Take the next frames."""
+        raise NotImplementedError
+
+    def finish(self) -> dict[str, NDArray[Any]]:
+        """What was found."""
+        raise NotImplementedError
+
+
+class PerFrame(Reducer):
+    """Base of what is measured frame by frame: a subclass only has to say how, in `measure`."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self._found: list[dict[str, NDArray[Any]]] = []
+
+    def measure(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """(frame, ...) of each variable."""
+        raise NotImplementedError
+
+    def update(self, batch: Batch) -> None:
+        """Measure the next frames."""
+        self._found.append(self.measure(batch))
+
+    def finish(self) -> dict[str, NDArray[Any]]:
+        """All frames' values."""
+        return {name: np.concatenate([found[name] for found in self._found]) for name in self.variables}
+
+
+class LogValues(PerFrame):
+    """Histogram and moments of ln(rho), and how many values have no logarithm."""
+
+    variables: ClassVar = {
+        "counts": Variable(("bin",), pool="sum"),
+        "log_sums": Variable(("power",), pool="sum"),
+        "not_positive": Variable(pool="sum"),
+    }
+
+    @classmethod
+    def coordinates(cls, plan: Plan) -> dict[str, Any]:
+        """The bins."""
+        return bin_coordinates(plan.log_bins)
+
+    def measure(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """(frame, bin), (frame, 3) and (frame,)."""
+        # Counts are most of a summary: the smallest integers that hold them.
+        smallest = np.uint16 if batch.flat.shape[1] < 1 << 16 else np.int32
+        return {
+            "counts": self.plan.log_bins.count(batch.logs).astype(smallest),
+            "log_sums": log_power_sums(batch.logs),
+            "not_positive": (batch.flat <= 0).sum(axis=1) if batch.minimum.min() <= 0 else np.zeros(len(batch), int),
+        }
+
+
+class Levels(PerFrame):
+    """Electrons, contrast (standard deviation / mean density) and smallest value."""
+
+    variables: ClassVar = {
+        "electrons": Variable(units="e"),
+        "contrast": Variable(units="1", pool="mean"),
+        "minimum": Variable(units="e/angstrom^3"),
+    }
+
+    def measure(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """(frame,) each."""
+        return {
+            "electrons": batch.flat.sum(axis=1, dtype=np.float64) * self.plan.shells.grid.voxel_volume,
+            "contrast": batch.flat.std(axis=1, dtype=np.float64) / self.plan.mean,
+            "minimum": batch.minimum.astype(np.float64),
+        }
+
+
+class Structure(PerFrame):
+    """S(k) of each frame."""
+
+    variables: ClassVar = {"structure_factor": Variable(("k",), "1", "mean")}
+
+    @classmethod
+    def coordinates(cls, plan: Plan) -> dict[str, Any]:
+        """The shells."""
+        return plan.shells.coordinates()
+
+    def measure(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """(frame, k)."""
+        return {"structure_factor": self.plan.shells.power(batch.values) / self.plan.n_electrons}
+
+
+class Step(PerFrame):
+    """Mean abs change since the frame before / mean density, %; not a number for a trajectory's first frame."""
+
+    variables: ClassVar = {"step": Variable(units="%", pool="mean")}
+
+    def measure(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """(frame,)."""
+        first = batch.values[:1] if batch.previous is None else batch.previous[None]
+        moved = np.concatenate([first, batch.values])
+        change = np.abs(np.diff(moved, axis=0)).mean(axis=(-3, -2, -1), dtype=np.float64) * (100 / self.plan.mean)
+        if batch.previous is None:
+            change[0] = np.nan
+        return {"step": change}
+
+
+class Values(Reducer):
+    """The distribution of rho in each block, finely enough for Wasserstein and Kolmogorov-Smirnov distances."""
+
+    over: ClassVar = "block"
+    variables: ClassVar = {"value_counts": Variable(("value_bin",)), "value_excess": Variable(("side",))}
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self._counts = np.zeros(plan.value_bins.n + 2, dtype=np.int64)
+        self._excess = np.zeros(2)
+
+    def update(self, batch: Batch) -> None:
+        """Count."""
+        self._counts += self.plan.value_bins.count(batch.flat).sum(axis=0)
+        self._excess += self.plan.value_bins.excess(batch.flat).sum(axis=0)
+
+    def finish(self) -> dict[str, NDArray[Any]]:
+        """(value_bin,) and (side,)."""
+        return {"value_counts": self._counts, "value_excess": self._excess}
+
+
+#: What every pass measures, in this order.
+REDUCERS: tuple[type[Reducer], ...] = (LogValues, Levels, Structure, Step, Values)

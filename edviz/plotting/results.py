@@ -1,0 +1,275 @@
+"""Pictures of measurements: what ``result.edviz.plot()`` draws, chosen by the result's name.
+
+To give a new measurement a picture of its own, add a line to `PICTURES`; to give it axes of its own in the common one,
+a line to `LINES`. Any other DataArray is drawn as lines over the last of its dimensions that is not `sample`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from edviz.analysis.histogram import LogBins
+from edviz.errors import ArgumentError, FrameIndexError
+from edviz.plotting.histogram import draw_histogram
+from edviz.plotting.page import LEGEND_BELOW
+from edviz.plotting.slices import plot_slice
+from edviz.plotting.theme import AIMD, GENERATED, pretty_units, template, translucent
+from edviz.trajectory import DensityTrajectory
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["LINES", "PICTURES", "Lines", "plot_difference", "plot_histogram_result", "plot_lines", "plot_result"]
+
+MAX_LINES = 6
+
+
+def plot_result(result: xr.DataArray | xr.Dataset, **options: Any) -> go.Figure:
+    """Draw what a measurement returned.
+
+    Parameters
+    ----------
+    result
+        From `DensityTrajectory.histogram`, `.structure_factor`, `.planar_average` and the other measurements.
+    options
+        Of the picture: `title` of all of them; `frame`, `sample`, `axis`, `index`, `clim` of a difference.
+
+    Raises
+    ------
+    ArgumentError
+        If it is nothing that edviz draws.
+    """
+    if isinstance(result, xr.Dataset):
+        name = next((str(name) for name in result.data_vars if name in PICTURES), "")
+        if not name and len(result.data_vars) == 1:
+            return plot_lines(next(iter(result.data_vars.values())), **options)
+        if not name:
+            raise ArgumentError(
+                f"a dataset of {', '.join(map(str, result.data_vars)) or 'nothing'} has no picture of its own: draw "
+                'one variable, as in result["name"].edviz.plot()'
+            )
+        return PICTURES[name](result, **options)
+    picture = PICTURES.get(str(result.name))
+    return picture(result, **options) if picture else plot_lines(result, **options)
+
+
+# Lines ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How a result is drawn as lines.
+
+    Attributes
+    ----------
+    title
+        Of the figure.
+    x
+        Name of the coordinate along the horizontal axis; by default the last dimension's.
+    y
+        Text at the vertical axis, without unit; by default the result's `long_name`.
+    log
+        Logarithmic vertical axis.
+    """
+
+    title: str
+    x: str = ""
+    y: str = ""
+    log: bool = False
+
+
+LINES: dict[str, Lines] = {
+    "structure_factor": Lines("Structure factor of the density", "k", "S(k)", log=True),
+    "intermediate_scattering": Lines("Intermediate scattering function"),
+    "planar_average": Lines("Planar average", "position"),
+    "line_profile": Lines("Along the line", "distance"),
+    "integrate_sphere": Lines("Electrons in the sphere"),
+    "nmae": Lines("Error", "time", "mean absolute error / mean ρ"),
+    "step": Lines("Change from frame to frame", "time", "mean absolute change / mean ρ"),
+}
+
+
+def plot_lines(result: xr.DataArray, title: str | None = None) -> go.Figure:
+    """Draw an array of one to four dimensions as lines.
+
+    `time` beside another dimension is averaged over, with the range that holds 95 % of the frames as a band; of any
+    other dimension, such as `sample` or `k`, at most six entries are drawn, evenly spread.
+
+    Parameters
+    ----------
+    result : xr.DataArray
+        With units in its attributes and its coordinates'.
+    title : str, optional
+
+    Raises
+    ------
+    ArgumentError
+        If it has no dimension, or the horizontal coordinate is no number.
+    """
+    import plotly.graph_objects as go
+
+    look = LINES.get(str(result.name), Lines(str(result.name or "").replace("_", " ")))
+    along = _horizontal(result, look)
+    dim = along.dims[0]
+    x = along.values
+    band = None
+    if "time" in result.dims and dim != "time":
+        over = [d for d in ("sample", "time") if d in result.dims]
+        if result.sizes["time"] > 1:
+            low, high = (result.quantile(q, over).rename(None) for q in (0.025, 0.975))
+            band = (low, high) if low.ndim == 1 else None
+        result = result.mean(over, keep_attrs=True)
+    unit = pretty_units(str(result.attrs.get("units", "1")))
+    label, x_label = look.y or _label(result), _with_unit(along)
+    figure = go.Figure()
+    if band is not None:
+        figure.add_scatter(
+            x=np.concatenate([x, x[::-1]]),
+            y=np.concatenate([band[1].values, band[0].values[::-1]]),
+            mode="lines",
+            line={"width": 0},
+            fill="toself",
+            fillcolor=translucent(AIMD, 0.18),
+            name="95 % of the frames",
+            hoverinfo="skip",
+        )
+    lines = _each_line(result, str(dim))
+    colors = (AIMD, *GENERATED)
+    for number, (name, values) in enumerate(lines):
+        figure.add_scatter(
+            x=x,
+            y=values,
+            mode="lines+markers" if len(x) <= 40 else "lines",
+            name=name or ("mean over the frames" if band is not None else label),
+            line={"color": colors[number % len(colors)], "width": 2},
+            hovertemplate=f"{name + '<br>' if name else ''}{x_label}: %{{x:.5g}}<br>%{{y:.5g}} {unit}<extra></extra>",
+        )
+    figure.update_layout(
+        template=template(),
+        title={"text": look.title if title is None else title},
+        width=860,
+        height=460,
+        showlegend=len(lines) > 1 or band is not None,
+        legend=LEGEND_BELOW,
+    )
+    figure.update_xaxes(title=x_label)
+    figure.update_yaxes(title=f"{label} ({unit})" if unit else label)
+    if look.log:
+        figure.update_yaxes(type="log", exponentformat="power", dtick=1)
+    return figure
+
+
+def _horizontal(result: xr.DataArray, look: Lines) -> xr.DataArray:
+    """The coordinate along the horizontal axis."""
+    dims = [str(dim) for dim in result.dims if dim != "sample"] or [str(dim) for dim in result.dims]
+    if not dims:
+        raise ArgumentError(f"{result.name or 'the result'} is a single number, {float(result):.6g}: nothing to draw")
+    name = look.x if look.x in result.coords and result[look.x].ndim == 1 else dims[-1]
+    along = result[name]
+    if not np.issubdtype(along.dtype, np.number):
+        raise ArgumentError(f"the coordinate '{name}' is no number: nothing to draw along")
+    return along
+
+
+def _each_line(result: xr.DataArray, dim: str) -> list[tuple[str, NDArray[np.float64]]]:
+    """Name and values of at most `MAX_LINES` lines along a dimension."""
+    others = [str(d) for d in result.dims if d != dim]
+    if not others:
+        return [("", result.values)]
+    stacked = result.transpose(*others, dim).values.reshape(-1, result.sizes[dim])
+    places = np.stack(np.unravel_index(np.arange(len(stacked)), [result.sizes[d] for d in others]), axis=1)
+    chosen = np.unique(np.linspace(0, len(stacked) - 1, min(MAX_LINES, len(stacked))).round().astype(int))
+    return [
+        (", ".join(_entry(result, d, int(i)) for d, i in zip(others, places[row], strict=True)), stacked[row])
+        for row in chosen
+    ]
+
+
+def _entry(result: xr.DataArray, dim: str, index: int) -> str:
+    """An entry of a dimension in words, such as ``k = 1.73 Å⁻¹``."""
+    if dim not in result.coords:
+        return f"{dim} {index}"
+    value = result[dim].values[index]
+    unit = pretty_units(str(result[dim].attrs.get("units", "1")))
+    text = f"{value:.4g}" if np.issubdtype(result[dim].dtype, np.number) else str(value)
+    return f"{dim} = {text} {unit}".strip()
+
+
+def _label(array: xr.DataArray) -> str:
+    return str(array.attrs.get("long_name") or str(array.name or "").replace("_", " "))
+
+
+def _with_unit(array: xr.DataArray) -> str:
+    unit = pretty_units(str(array.attrs.get("units", "1")))
+    return f"{_label(array)} ({unit})" if unit else _label(array)
+
+
+# Others ---------------------------------------------------------------------------------------------------------------
+
+
+def plot_histogram_result(result: xr.Dataset, title: str | None = None) -> go.Figure:
+    """Draw `DensityTrajectory.histogram`: every sample, all frames together."""
+    probability = result["probability"]
+    if "time" in probability.dims:
+        probability = probability.mean("time")
+    bins = LogBins(float(result["upper"][0]), float(result["lower"][-1]), result.sizes["bin"] - 2)
+    kind = str(result.attrs.get("density_kind", "valence"))
+    if "sample" in probability.dims:
+        several = {f"sample {i}": probability.isel(sample=i).values for i in range(probability.sizes["sample"])}
+    else:
+        several = {"density": probability.values}
+    return draw_histogram(bins, several, {}, density_kind=kind, units="e/angstrom^3", title=title)
+
+
+def plot_difference(
+    result: xr.DataArray,
+    frame: int = 0,
+    axis: int | str = "c",
+    index: int | None = None,
+    *,
+    sample: int = 0,
+    clim: tuple[float, float] | None = None,
+    title: str | None = None,
+) -> go.Figure:
+    """Draw a plane of one frame of `DensityTrajectory.difference`; arguments as `plot_slice`."""
+    n_frames = result.sizes["time"]
+    if not -n_frames <= frame < n_frames:
+        raise FrameIndexError(f"there is no frame {frame}: the difference has frames 0 to {n_frames - 1}")
+    if "sample" in result.dims:
+        n_samples = result.sizes["sample"]
+        if not -n_samples <= sample < n_samples:
+            raise FrameIndexError(f"there is no sample {sample}: the difference has samples 0 to {n_samples - 1}")
+        result = result.isel(sample=sample)
+    one = result.isel(time=[frame % n_frames])
+    kind = str(one.attrs["density_kind"])
+    ds = xr.Dataset(
+        {
+            "density": one.drop_vars("nmae"),
+            "cell": (("vector", "xyz"), np.reshape(one.attrs["cell"], (3, 3)), {"units": "angstrom"}),
+        },
+        attrs={"density_kind": kind, "n_electrons": 0.0, "periodic": [1, 1, 1], "origin": [0.0, 0.0, 0.0]},
+    )
+    figure = plot_slice(DensityTrajectory._from_valid(ds), 0, axis, index, clim=clim, atoms=False)
+    unit = pretty_units(str(one.attrs["units"]))
+    heading = f"Difference at t = {float(one['time'][0]):.6g} fs, NMAE {float(one['nmae'][0]):.3g} %"
+    where = str(figure.layout.title.text).partition("<br>")[2]
+    figure.update_layout(title={"text": f"{heading}<br>{where}" if title is None else title})
+    figure.update_traces(
+        colorbar={"title": {"text": f"Δρ ({unit})"}},
+        hovertemplate=f"x = %{{x:.2f}} Å<br>y = %{{y:.2f}} Å<br>Δρ = %{{z:.4g}} {unit}<extra></extra>",
+        selector={"type": "heatmap"},
+    )
+    return figure
+
+
+#: Name of a result, or of a variable that marks a dataset -> its picture. What is not here is drawn as lines.
+PICTURES: dict[str, Callable[..., go.Figure]] = {
+    "probability": plot_histogram_result,
+    "difference": plot_difference,
+}

@@ -1,0 +1,72 @@
+"""Pictures of measurements hold the measurements' numbers."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from edviz.errors import ArgumentError, FrameIndexError
+from edviz.plotting.results import MAX_LINES, plot_lines, plot_result
+
+
+def test_frames_become_a_mean_and_a_band(lithium):
+    profile = lithium[:9].planar_average("c")
+    figure = plot_result(profile)
+    band, line = figure.data
+    np.testing.assert_allclose(line.y, profile.mean("time"))
+    np.testing.assert_allclose(line.x, profile["position"])
+    np.testing.assert_allclose(band.y[:32], profile.quantile(0.975, "time"))
+    np.testing.assert_allclose(band.y[32:][::-1], profile.quantile(0.025, "time"))
+
+
+def test_samples_are_lines_of_their_own_against_time(make_trajectory):
+    found = make_trajectory(n_samples=3).integrate_sphere((0, 0, 0), 1.5)
+    figure = plot_result(found, title="mine")
+    assert [line.name for line in figure.data] == ["sample 0", "sample 1", "sample 2"]
+    for number, line in enumerate(figure.data):
+        np.testing.assert_allclose(line.y, found[number])
+    assert figure.layout.title.text == "mine"
+
+
+def test_of_many_entries_some_are_drawn_with_their_value():
+    k = np.linspace(0.5, 4, 15)
+    values = np.exp(-np.outer(k**2, np.linspace(0, 1, 50)))
+    coords = {"k": ("k", k, {"units": "angstrom^-1"}), "lag": ("lag", np.arange(50.0), {"units": "fs"})}
+    array = xr.DataArray(values, dims=("k", "lag"), coords=coords, name="intermediate_scattering", attrs={"units": "1"})
+    figure = plot_lines(array)
+    assert len(figure.data) == MAX_LINES and figure.layout.xaxis.title.text == "lag (fs)"
+    assert figure.data[0].name == "k = 0.5 Å⁻¹" and figure.data[-1].name == "k = 4 Å⁻¹"
+    np.testing.assert_allclose(figure.data[-1].y, values[-1])
+
+
+def test_a_histogram_keeps_its_probability(lithium):
+    figure = plot_result(lithium[:4].histogram(per_frame=True))
+    x, y = np.log10(figure.data[0].x), np.asarray(figure.data[0].y)
+    assert np.trapezoid(y, x) == pytest.approx(0.9998, abs=1e-3)  # but for what lies in the open bins
+
+
+def test_a_plane_of_a_difference(make_trajectory):
+    first, second = make_trajectory(seed=1), make_trajectory(seed=2)
+    found = first.difference(second)
+    figure = plot_result(found, frame=3, axis="a", index=2, clim=(-0.1, 0.1))
+    assert f"t = 33 fs, NMAE {float(found['nmae'][3]):.3g} %" in figure.layout.title.text
+    values = np.asarray(figure.data[0].z, dtype=float)
+    plane = found[3, 2].values
+    assert np.nanmax(values) <= plane.max() + 1e-6 and np.nanmin(values) >= plane.min() - 1e-6
+    assert figure.data[0].colorbar.title.text == "Δρ (e/Å³)" and figure.data[0].zmax == 0.1
+    with pytest.raises(FrameIndexError, match="frames 0 to 4"):
+        plot_result(found, frame=5)
+    pair = make_trajectory(n_samples=2, seed=1).difference(second)
+    assert "NMAE" in plot_result(pair, sample=1).layout.title.text
+    with pytest.raises(FrameIndexError, match="samples 0 to 1"):
+        plot_result(pair, sample=2)
+
+
+def test_what_has_no_picture():
+    with pytest.raises(ArgumentError, match="a dataset of one, two"):
+        plot_result(xr.Dataset({"one": ("x", [1.0]), "two": ("x", [2.0])}))
+    with pytest.raises(ArgumentError, match="single number"):
+        plot_result(xr.DataArray(1.0, name="jsd"))
+    with pytest.raises(ArgumentError, match="no number"):
+        plot_result(xr.DataArray([1.0, 2.0], dims="x", coords={"x": ["a", "b"]}))
+    lone = xr.Dataset({"one": ("x", [1.0, 2.0], {"units": "e"})}, coords={"x": [0.0, 1.0]})
+    assert plot_result(lone).layout.yaxis.title.text == "one (e)"
