@@ -30,10 +30,11 @@ def working_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
 
 def _in_full_precision(layers: nn.Sequential, x: Tensor) -> Tensor:
     """Apply the layers, the last in float32 even under autocast: bf16 would round what comes out to eight bits."""
-    for layer in layers[:-1]:
+    *first, last = layers
+    for layer in first:
         x = layer(x)
     with torch.autocast(x.device.type, enabled=False):
-        return layers[-1](x.float())
+        return last(x.float())
 
 
 class Autoencoder(nn.Module):
