@@ -64,7 +64,9 @@ class DensityEmulator:
     sampling_steps : int
         Default denoiser calls a frame.
     context_noise : float
-        Default noise on the context, in units of the latent's standard deviation.
+        Default noise level of the context in rollouts, in units of the latent's standard deviation.
+    noise_gain : float
+        Noise really put on a rollout's context, over that level (see `LatentDynamics.sample`).
     provenance : dict
         What it was trained on and how; written to emulator.json.
     """
@@ -79,7 +81,8 @@ class DensityEmulator:
         density_kind: str,
         n_electrons: float,
         sampling_steps: int = 4,
-        context_noise: float = 0.12,
+        context_noise: float = 0.03,
+        noise_gain: float = 1.0,
         provenance: dict[str, Any] | None = None,
     ) -> None:
         self.autoencoder = autoencoder.float().eval().requires_grad_(False)
@@ -90,6 +93,7 @@ class DensityEmulator:
         self.n_electrons = float(n_electrons)
         self.sampling_steps = sampling_steps
         self.context_noise = context_noise
+        self.noise_gain = noise_gain
         self.provenance = provenance or {}
 
     @classmethod
@@ -243,6 +247,7 @@ class DensityEmulator:
             torch.Generator().manual_seed(int(state >> np.uint64(1))),
             n_steps=self.sampling_steps if steps is None else steps,
             context_noise=self.context_noise if noise is None else noise,
+            noise_gain=self.noise_gain,
         )
 
     @torch.no_grad()
@@ -405,6 +410,7 @@ class DensityEmulator:
             "n_electrons": self.n_electrons,
             "sampling_steps": self.sampling_steps,
             "context_noise": self.context_noise,
+            "noise_gain": self.noise_gain,
             "provenance": self.provenance,
         }
         weights = {f"autoencoder.{k}": v for k, v in self.autoencoder.state_dict().items()}
@@ -467,6 +473,7 @@ class DensityEmulator:
                 n_electrons=description["n_electrons"],
                 sampling_steps=description["sampling_steps"],
                 context_noise=description["context_noise"],
+                noise_gain=description.get("noise_gain", 1.0),
                 provenance=description["provenance"],
             )
         except (

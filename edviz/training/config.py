@@ -81,7 +81,12 @@ class TrainingConfig:
     )
     # sampling defaults stored with the emulator
     sampling_steps: int = _integer(4, 1, 256, "", "denoiser calls a generated frame")
-    context_noise: float = _number(0.12, 0.0, 2.0, "latent standard deviations", "noise put on the context in rollouts")
+    context_noise: float = _number(
+        0.03, 0.0, 2.0, "latent standard deviations", "noise level of the context in rollouts, told to the network"
+    )
+    noise_gain: float = _number(
+        1.8, 0.0, 10.0, "", "noise really put on the context over that level: makes up for what few sampling steps lose"
+    )
     # both stages
     weight_decay: float = _number(1e-3, 0.0, 1.0, "", "AdamW weight decay")
     average_decay: float = _number(0.995, 0.0, 0.99999, "", "decay a step of the averaged weights that are used")

@@ -37,6 +37,17 @@ def test_four_calls_draw_the_right_gaussian_of_any_width(width):
     assert abs(step.std().item() / width - 1) < 0.1
 
 
+@pytest.mark.parametrize("gain", [1.0, 1.8])
+def test_noise_gain_scales_the_noise_put_on_the_context(gain):
+    model = LatentDynamics(latent_channels=1, n_context=2, channels=8, blocks=1)
+    model.denoiser = GaussianStep(model.denoiser.schedule, mean=0.0, std=0.1)  # whatever the context
+    context = torch.zeros(4, 2, 1, 16, 16, 16)
+    with_noise, without = (
+        model.sample(context, torch.Generator().manual_seed(1), context_noise=0.1, noise_gain=g) for g in (gain, 0.0)
+    )
+    assert abs((with_noise - without).std().item() - 0.1 * gain) < 0.002 * gain
+
+
 def test_loss_of_the_exact_denoiser_is_its_posterior_variance():
     # EDM weight x posterior variance = (1 + 1/s^2) * v s^2 / (v + s^2): known for every noise level
     model = LatentDynamics(latent_channels=1, n_context=2, channels=8, blocks=1, max_context_noise=0.0)
@@ -44,7 +55,7 @@ def test_loss_of_the_exact_denoiser_is_its_posterior_variance():
     random = torch.Generator().manual_seed(0)
     context = torch.zeros(64, 2, 1, 8, 8, 8)
     target = torch.randn(64, 1, 8, 8, 8, generator=random)
-    result = model.loss(context, target, random)
+    result = model(context, target, random)
     assert abs(result.loss.item() - 1) < 0.02  # with v = 1 it is one at every noise level
 
 
