@@ -114,7 +114,7 @@ def draw_structure_factor(
                 line={"color": colors[name], "width": 2},
                 marker={"size": 6},
                 showlegend=row == 1,
-                hovertemplate=f"{name}<br>k = %{{x:.3f}} Å⁻¹<br>%{{y:.4g}}<extra></extra>",
+                hovertemplate=f"{name}<br>k = %{{x:.3f}} 1/Å<br>%{{y:.4g}}<extra></extra>",
                 row=row,
                 col=1,
             )
@@ -125,7 +125,7 @@ def draw_structure_factor(
         height=620 if several else 460,
         legend={"x": 0.99, "y": 0.99, "xanchor": "right", "yanchor": "top"},
     )
-    figure.update_xaxes(title="k (Å⁻¹)", rangemode="tozero", row=1 + several, col=1)
+    figure.update_xaxes(title="k (1/Å)", rangemode="tozero", row=1 + several, col=1)
     figure.update_yaxes(title="S(k)", type="log", dtick=1, exponentformat="power", row=1, col=1)
     if several:
         figure.add_hline(y=1, line={"color": INK, "width": 1, "dash": "dot"}, row=2, col=1)

@@ -30,11 +30,11 @@ def test_samples_are_lines_of_their_own_against_time(make_trajectory):
 def test_of_many_entries_some_are_drawn_with_their_value():
     k = np.linspace(0.5, 4, 15)
     values = np.exp(-np.outer(k**2, np.linspace(0, 1, 50)))
-    coords = {"k": ("k", k, {"units": "angstrom^-1"}), "lag": ("lag", np.arange(50.0), {"units": "fs"})}
+    coords = {"k": ("k", k, {"units": "1/angstrom"}), "lag": ("lag", np.arange(50.0), {"units": "fs"})}
     array = xr.DataArray(values, dims=("k", "lag"), coords=coords, name="intermediate_scattering", attrs={"units": "1"})
     figure = plot_lines(array)
     assert len(figure.data) == MAX_LINES and figure.layout.xaxis.title.text == "lag (fs)"
-    assert figure.data[0].name == "k = 0.5 Å⁻¹" and figure.data[-1].name == "k = 4 Å⁻¹"
+    assert figure.data[0].name == "k = 0.5 1/Å" and figure.data[-1].name == "k = 4 1/Å"
     np.testing.assert_allclose(figure.data[-1].y, values[-1])
 
 
