@@ -50,7 +50,8 @@ def plot_result(result: xr.DataArray | xr.Dataset, **options: Any) -> go.Figure:
         From `DensityTrajectory.histogram`, `.structure_factor`, `.planar_average` and the other measurements.
     options
         Of the picture: `title` of all of them; `frame`, `sample`, `axis`, `index`, `clim` of a difference; `score` of
-        a forecast's skill; `beside` of a pair distribution and a mean squared displacement.
+        a forecast's skill; `beside` and `label` of a pair distribution and a mean
+        squared displacement.
 
     Raises
     ------
@@ -90,6 +91,8 @@ class Lines:
         Logarithmic vertical axis.
     zero
         A thin line at zero, for what changes sign.
+    limits
+        Of the vertical axis.
     """
 
     title: str
@@ -97,6 +100,7 @@ class Lines:
     y: str = ""
     log: bool = False
     zero: bool = False
+    limits: tuple[float, float] | None = None
 
 
 LINES: dict[str, Lines] = {
@@ -104,7 +108,7 @@ LINES: dict[str, Lines] = {
     "two_point_correlation": Lines("Two-point correlation", "r", "⟨δρ(0) δρ(r)⟩ / mean ρ²", zero=True),
     "intermediate_scattering": Lines("Intermediate scattering function", "lag", "F(k,t)", zero=True),
     "dynamic_structure_factor": Lines("Dynamic structure factor", "omega", "S(k,ω)", log=True),
-    "found_fraction": Lines("Atoms found in the density", "time", "share of the atoms found"),
+    "found_fraction": Lines("Atoms found in the density", "time", "share of the atoms found", limits=(0.0, 1.05)),
     "planar_average": Lines("Planar average", "position"),
     "line_profile": Lines("Along the line", "distance"),
     "integrate_sphere": Lines("Electrons in the sphere"),
@@ -172,6 +176,8 @@ def plot_lines(result: xr.DataArray, title: str | None = None) -> go.Figure:
     figure.update_layout(showlegend=len(lines) > 1 or band is not None)
     figure.update_xaxes(title=x_label)
     figure.update_yaxes(title=f"{label} ({unit})" if unit else label)
+    if look.limits is not None:
+        figure.update_yaxes(range=look.limits)
     if look.zero:
         figure.add_hline(y=0, line={"color": INK, "width": 1, "dash": "dot"})
     if look.log:
@@ -263,7 +269,10 @@ def plot_vectors(result: xr.DataArray, title: str | None = None) -> go.Figure:
 
 
 def plot_with_interval(
-    result: xr.Dataset, beside: Mapping[str, xr.Dataset] | None = None, title: str | None = None
+    result: xr.Dataset,
+    beside: Mapping[str, xr.Dataset] | None = None,
+    label: str = "",
+    title: str | None = None,
 ) -> go.Figure:
     """Draw a curve with its 95 % interval as a band: `pair_distribution` or `mean_squared_displacement`.
 
@@ -273,7 +282,8 @@ def plot_with_interval(
         `g` or `msd`, with `low` and `high`.
     beside : label -> xr.Dataset, optional
         Results of the same kind to draw as dashed lines in the same axes.
-    title : str, optional
+    label, title : str, optional
+        What the first curve is called in the legend; title of the figure.
 
     Raises
     ------
@@ -283,7 +293,7 @@ def plot_with_interval(
     import plotly.graph_objects as go
 
     name = next(name for name in _INTERVALS if name in result)
-    heading, label = _INTERVALS[name]
+    heading, quantity = _INTERVALS[name]
     curve = result[name]
     along = result[curve.dims[0]]
     unit = pretty_units(str(curve.attrs.get("units", "1")))
@@ -300,7 +310,7 @@ def plot_with_interval(
             name="95 % interval",
             hoverinfo="skip",
         )
-    curves = {"value" if beside is None else "this one": result, **(beside or {})}
+    curves = {label or quantity: result, **(beside or {})}
     for number, (text, own) in enumerate(curves.items()):
         if name not in own:
             raise ArgumentError(f"'{text}' has no {name}: only results of the same kind go into one picture")
@@ -314,7 +324,7 @@ def plot_with_interval(
         )
     _finish(figure, heading if title is None else title)
     figure.update_xaxes(title=_with_unit(along), rangemode="tozero")
-    figure.update_yaxes(title=f"{label} ({unit})" if unit else label, rangemode="tozero")
+    figure.update_yaxes(title=f"{quantity} ({unit})" if unit else quantity, rangemode="tozero")
     return figure
 
 
