@@ -19,7 +19,7 @@ from edviz.errors import ArgumentError, FrameIndexError
 from edviz.plotting.histogram import draw_histogram
 from edviz.plotting.page import LEGEND_BELOW
 from edviz.plotting.slices import plot_slice
-from edviz.plotting.theme import AIMD, GENERATED, INK, pretty_units, template, translucent
+from edviz.plotting.theme import AIMD, GENERATED, INK, field_label, pretty_units, template, translucent
 from edviz.trajectory import DensityTrajectory
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Lines:
     x
         Name of the coordinate along the horizontal axis; by default the last dimension's.
     y
-        Text at the vertical axis, without unit; by default the result's `long_name`.
+        Text at the vertical axis, without unit, `{field}` in it for the field's symbol; by default the result's
+        `long_name`.
     log
         Logarithmic vertical axis.
     zero
@@ -110,7 +111,7 @@ LINES: dict[str, Lines] = {
     "dynamic_structure_factor": Lines("Dynamic structure factor", "omega", "S(k,ω)", log=True),
     "found_fraction": Lines("Atoms found in the density", "time", "share of the atoms found", limits=(0.0, 1.05)),
     "planar_average": Lines("Planar average", "position"),
-    "line_profile": Lines("Along the line", "distance"),
+    "line_profile": Lines("Along the line", "distance", "{field}"),
     "integrate_sphere": Lines("Electrons in the sphere"),
     "nmae": Lines("Error", "time", "mean absolute error / mean ρ"),
     "step": Lines("Change from frame to frame", "time", "mean absolute change / mean ρ"),
@@ -149,6 +150,7 @@ def plot_lines(result: xr.DataArray, title: str | None = None) -> go.Figure:
         result = result.mean(over, keep_attrs=True)
     unit = pretty_units(str(result.attrs.get("units", "1")))
     label, x_label = look.y or _label(result), _with_unit(along)
+    label = label.replace("{field}", field_label(str(result.attrs.get("density_kind", "")), "1"))
     figure = go.Figure()
     if band is not None:
         figure.add_scatter(
