@@ -121,8 +121,9 @@ LINES: dict[str, Lines] = {
 def plot_lines(result: xr.DataArray, title: str | None = None) -> go.Figure:
     """Draw an array of one to four dimensions as lines.
 
-    `time` beside another dimension is averaged over, with the range that holds 95 % of the frames as a band; of any
-    other dimension, such as `sample` or `k`, at most six entries are drawn, evenly spread.
+    `time` beside another dimension is averaged over, with the range that holds 95 % of the frames as a band, and so is
+    `sample` beside two others; of any other dimension, such as `k`, at most six entries are drawn, evenly spread. A
+    logarithmic axis leaves out what is not positive.
 
     Parameters
     ----------
@@ -148,6 +149,10 @@ def plot_lines(result: xr.DataArray, title: str | None = None) -> go.Figure:
             low, high = (result.quantile(q, over).rename(None) for q in (0.025, 0.975))
             band = (low, high) if low.ndim == 1 else None
         result = result.mean(over, keep_attrs=True)
+    if "sample" in result.dims and result.ndim > 2:
+        result = result.mean("sample", keep_attrs=True)
+    if look.log:
+        result = result.where(result > 0)  # plotly would let the line fall off the picture
     unit = pretty_units(str(result.attrs.get("units", "1")))
     label, x_label = look.y or _label(result), _with_unit(along)
     label = label.replace("{field}", field_label(str(result.attrs.get("density_kind", "")), "1"))
@@ -364,13 +369,13 @@ def plot_forecasts(result: xr.Dataset, score: str = "nmae", title: str | None = 
     unit = pretty_units(str(next(iter(result.data_vars.values())).attrs.get("units", "1")))
     unit = pretty_units(str(result[score].attrs.get("units", "1"))) if score in result else unit
     figure = go.Figure()
-    for number, (name, curve) in enumerate(curves.items()):
+    for name, curve in curves.items():
         figure.add_scatter(
             x=result["lead_time"].values,
             y=curve.values,
             mode="lines+markers" if curve.size <= 40 else "lines",
             name=name.replace("_", " "),
-            line={"color": (AIMD, *GENERATED)[number % 6], "width": 2},
+            line={"color": _FORECAST_COLORS.get(name, AIMD), "width": 2},
             hovertemplate=f"{name.replace('_', ' ')}<br>%{{x:g}} fs ahead<br>%{{y:.4g}} {unit}<extra></extra>",
         )
     _finish(figure, "Error of a forecast by how far it looks ahead" if title is None else title)
@@ -382,6 +387,12 @@ def plot_forecasts(result: xr.Dataset, score: str = "nmae", title: str | None = 
         figure.update_yaxes(type="log", exponentformat="none", tickformat="~g", dtick="D2")
     return figure
 
+
+#: The same in every picture, whatever else is in it. Single samples are blue.
+_FORECAST_COLORS = dict(
+    zip(("rollout", "persistence", "linear", "quadratic", "climatology"), GENERATED, strict=True),
+    nmae_ensemble_mean=GENERATED[0],
+)
 
 #: Score -> text at the vertical axis, and whether that is logarithmic.
 _SCORES = {

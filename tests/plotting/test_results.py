@@ -92,6 +92,21 @@ def test_methods_draw_themselves_with_units(lithium, measure, x, y):
     np.testing.assert_allclose(figure.data[0].y, found[0] if found.ndim == 2 else found)
 
 
+def test_of_an_ensemble_the_mean_of_each_shell_is_drawn(make_trajectory):
+    found = make_trajectory(n_frames=12, n_samples=2).intermediate_scattering(k_min=1.0, k_max=3.0, t_max=40.0)
+    figure = plot_result(found)
+    assert len(figure.data) == found.sizes["k"] > 1 and all(line.name.startswith("k = ") for line in figure.data)
+    for line, shell in zip(figure.data, found.mean("sample"), strict=True):
+        np.testing.assert_allclose(line.y, shell)
+
+
+def test_a_logarithmic_axis_leaves_out_what_is_not_positive():
+    omega = ("omega", [0.0, 0.1, 0.2], {"units": "rad/fs"})
+    values = xr.DataArray([1.0, -1e-6, 1e-3], dims="omega", coords={"omega": omega}, name="dynamic_structure_factor")
+    (line,) = plot_result(values).data
+    np.testing.assert_array_equal(line.y, [1.0, np.nan, 1e-3])
+
+
 def test_an_interval_is_a_band_and_others_stand_beside_it(lithium):
     positions = lithium[:60].ds["positions"]
     g = pair_distribution(positions, lithium.grid.cell)
@@ -118,11 +133,13 @@ def test_forecasts_are_drawn_against_the_lead_time(lithium):
     for line in figure.data:
         np.testing.assert_allclose(line.y, ahead[line.name].mean("time"))
     assert figure.layout.yaxis.title.text == "mean absolute error / mean ρ (%)"
+    colors = {line.name: line.line.color for line in figure.data}
     skill = forecast_skill(lithium[3:8], lithium[:8])
     figure = plot_result(skill, score="acc")
     assert figure.layout.yaxis.title.text == "anomaly correlation" and figure.layout.yaxis.type is None
     for line in figure.data:
         np.testing.assert_allclose(line.y, skill["acc"].sel(forecast=line.name))
+    assert {line.name: line.line.color for line in figure.data if line.name in colors} == colors
     with pytest.raises(ArgumentError, match="no score 'spread' of each forecast; there are nmae"):
         plot_result(skill, score="spread")
 
