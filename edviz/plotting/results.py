@@ -19,7 +19,7 @@ from edviz.errors import ArgumentError, FrameIndexError
 from edviz.plotting.histogram import draw_histogram
 from edviz.plotting.page import LEGEND_BELOW
 from edviz.plotting.slices import plot_slice
-from edviz.plotting.theme import AIMD, GENERATED, INK, field_label, pretty_units, template, translucent
+from edviz.plotting.theme import AIMD, GENERATED, INK, MUTED, field_label, pretty_units, template, translucent
 from edviz.trajectory import DensityTrajectory
 
 if TYPE_CHECKING:
@@ -370,12 +370,13 @@ def plot_forecasts(result: xr.Dataset, score: str = "nmae", title: str | None = 
     unit = pretty_units(str(result[score].attrs.get("units", "1"))) if score in result else unit
     figure = go.Figure()
     for name, curve in curves.items():
+        color, dash = _FORECAST_LINES.get(name, (AIMD, "solid"))
         figure.add_scatter(
             x=result["lead_time"].values,
             y=curve.values,
             mode="lines+markers" if curve.size <= 40 else "lines",
             name=name.replace("_", " "),
-            line={"color": _FORECAST_COLORS.get(name, AIMD), "width": 2},
+            line={"color": color, "width": 2, "dash": dash},
             hovertemplate=f"{name.replace('_', ' ')}<br>%{{x:g}} fs ahead<br>%{{y:.4g}} {unit}<extra></extra>",
         )
     _finish(figure, "Error of a forecast by how far it looks ahead" if title is None else title)
@@ -388,11 +389,17 @@ def plot_forecasts(result: xr.Dataset, score: str = "nmae", title: str | None = 
     return figure
 
 
-#: The same in every picture, whatever else is in it. Single samples are blue.
-_FORECAST_COLORS = dict(
-    zip(("rollout", "persistence", "linear", "quadratic", "climatology"), GENERATED, strict=True),
-    nmae_ensemble_mean=GENERATED[0],
-)
+#: Colour and dash, as in the scorecard: models in colour, what needs no model in grey.
+_FORECAST_LINES = {
+    "rollout": (GENERATED[0], "solid"),
+    "nmae_ensemble_mean": (GENERATED[0], "solid"),
+    "member": (GENERATED[3], "solid"),
+    "nmae": (GENERATED[3], "solid"),
+    "persistence": (MUTED, "solid"),
+    "linear": (MUTED, "dash"),
+    "quadratic": (MUTED, "dot"),
+    "climatology": (INK, "dashdot"),
+}
 
 #: Score -> text at the vertical axis, and whether that is logarithmic.
 _SCORES = {
