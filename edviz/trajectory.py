@@ -465,8 +465,12 @@ class DensityTrajectory:
         plot_structure_factor: Callable[..., Any]
         histogram: Callable[..., Any]
         structure_factor: Callable[..., Any]
+        structure_factor_vectors: Callable[..., Any]
+        two_point_correlation: Callable[..., Any]
         intermediate_scattering: Callable[..., Any]
+        dynamic_structure_factor: Callable[..., Any]
         find_atoms: Callable[..., Any]
+        found_fraction: Callable[..., Any]
         difference: Callable[..., Any]
         planar_average: Callable[..., Any]
         line_profile: Callable[..., Any]
@@ -575,8 +579,12 @@ DELEGATES: dict[str, str] = {
     "plot_structure_factor": "edviz.plotting.structure:plot_structure_factor",
     "histogram": "edviz.analysis.histogram:histogram",
     "structure_factor": "edviz.analysis.correlation:structure_factor",
+    "structure_factor_vectors": "edviz.analysis.pair:structure_factor_vectors",
+    "two_point_correlation": "edviz.analysis.pair:two_point_correlation",
     "intermediate_scattering": "edviz.analysis.scattering:intermediate_scattering",
+    "dynamic_structure_factor": "edviz.analysis.scattering:dynamic_structure_factor",
     "find_atoms": "edviz.analysis.atoms:find_atoms",
+    "found_fraction": "edviz.analysis.atoms:found_fraction",
     "difference": "edviz.analysis.difference:difference",
     "planar_average": "edviz.analysis.profiles:planar_average",
     "line_profile": "edviz.analysis.profiles:line_profile",

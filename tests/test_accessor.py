@@ -14,7 +14,7 @@ import edviz
         (lambda traj: traj.histogram(), "ρ (e/Å³)", "probability density per decade of ρ"),
         (lambda traj: traj.structure_factor(), "k (1/Å)", "S(k)"),
         (lambda traj: traj.planar_average("a"), "height (Å)", "average over the planes along a (e/Å³)"),
-        (lambda traj: traj.line_profile((0, 0, 0), (1, 1, 1)), "distance along the line (Å)", "along a line (e/Å³)"),
+        (lambda traj: traj.line_profile((0, 0, 0), (1, 1, 1)), "distance along the line (Å)", "ρ (e/Å³)"),
         (lambda traj: traj.integrate_sphere((1, 2, 3), 2.0), "time (fs)", "electrons in the sphere (e)"),
         (lambda traj: traj.integrate_sphere((1, 2, 3), [1, 2]), "radius (Å)", "electrons in the sphere (e)"),
         (lambda traj: traj[:3].difference(traj), "x along a (Å)", "y along b (Å)"),

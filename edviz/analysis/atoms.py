@@ -194,9 +194,9 @@ def found_fraction(
     found = xr.DataArray(
         result,
         dims=("sample", "time"),
-        coords={"time": traj.time},
+        coords={"time": ("time", traj.time, {"units": "fs"})},
         name="found_fraction",
-        attrs={"units": "1", "radius": radius, "kind": kind},
+        attrs={"units": "1", "long_name": "share of the atoms found", "radius": radius, "kind": kind},
     )
     return found if traj.is_ensemble else found.isel(sample=0)
 

@@ -37,6 +37,6 @@ def conservation(traj: TrajectoryLike) -> xr.Dataset:
             "charge_error": (dims, total - traj.n_electrons, {"units": "e"}),
             "minimum": (dims, np.concatenate(minimum, axis=1), {"units": "e/angstrom^3"}),
         },
-        coords={"time": traj.time},
+        coords={"time": ("time", traj.time, {"units": "fs"})},
     )
     return ds if traj.is_ensemble else ds.isel(sample=0)

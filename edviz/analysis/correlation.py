@@ -180,7 +180,7 @@ def structure_factor(traj: TrajectoryLike, k_max: float | None = None, per_frame
         name="structure_factor",
         attrs={"units": "1", "long_name": "S(k)"},
     )
-    result = result.assign_coords(time=traj.time) if per_frame else result.isel(time=0)
+    result = result.assign_coords(time=("time", traj.time, {"units": "fs"})) if per_frame else result.isel(time=0)
     return result if traj.is_ensemble else result.isel(sample=0)
 
 

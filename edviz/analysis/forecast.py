@@ -109,9 +109,8 @@ def nmae(generated: TrajectoryLike, reference: TrajectoryLike) -> xr.DataArray:
     check_comparable(generated, reference, "generated")
     mean = mean_density(reference)
     found = _scored(generated, reference, lambda values, truth, _: {"nmae": _error(values, truth, mean)})
-    error = xr.DataArray(
-        found["nmae"], dims=("sample", "time"), coords={"time": found["time"]}, name="nmae", attrs=_PERCENT
-    )
+    time = ("time", found["time"], {"units": "fs"})
+    error = xr.DataArray(found["nmae"], dims=("sample", "time"), coords={"time": time}, name="nmae", attrs=_PERCENT)
     return error if generated.is_ensemble else error.isel(sample=0)
 
 
@@ -201,7 +200,7 @@ def steps(traj: TrajectoryLike) -> xr.DataArray:
     result = xr.DataArray(
         np.concatenate(parts, axis=1),
         dims=("sample", "time"),
-        coords={"time": traj.time[1:]},
+        coords={"time": ("time", traj.time[1:], {"units": "fs"})},
         name="step",
         attrs=_PERCENT,
     )
@@ -258,7 +257,10 @@ def baselines(
                 errors[name][row, start : frames.stop] = _error(predicted, window[targets], mean)
     return xr.Dataset(
         {name: (("lead_time", "time"), values, _PERCENT) for name, values in errors.items()},
-        coords={"lead_time": ("lead_time", interval * np.array(leads), {"units": "fs"}), "time": reference.time},
+        coords={
+            "lead_time": ("lead_time", interval * np.array(leads), {"units": "fs"}),
+            "time": ("time", reference.time, {"units": "fs"}),
+        },
     )
 
 

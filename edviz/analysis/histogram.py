@@ -184,7 +184,8 @@ def histogram(traj: TrajectoryLike, bins: LogBins | None = None, per_frame: bool
     probability = xr.DataArray(
         total / total.sum(axis=-1, keepdims=True), dims=("sample", "time", "bin"), attrs={"units": "1"}
     )
-    probability = probability.assign_coords(time=traj.time) if per_frame else probability.isel(time=0)
+    time = ("time", traj.time, {"units": "fs"})
+    probability = probability.assign_coords(time=time) if per_frame else probability.isel(time=0)
     if not traj.is_ensemble:
         probability = probability.isel(sample=0)
     attrs = {"density_kind": traj.density_kind}

@@ -184,7 +184,7 @@ def structure_factor_vectors(traj: TrajectoryLike, k_max: float | None = None, p
             "l": ("vector", l[chosen]),
             "k_norm": ("vector", norms[chosen], {"units": "1/angstrom"}),
         },
-        name="structure_factor",
+        name="structure_factor_vectors",
         attrs={"units": "1", "long_name": "S(k)"},
     )
     return result if traj.is_ensemble else result.isel(sample=0)

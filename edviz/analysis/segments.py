@@ -12,7 +12,8 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any, TypeVar
@@ -226,8 +227,20 @@ def _run(
             yield from _window(((s, threads.submit(function, frames, *shared)) for s, frames in tasks), 2 * n_threads)
     else:  # processes, or somebody's own
         delayed = ((segment, dask.delayed(function, pure=False)(frames, *shared)) for segment, frames in tasks)
-        while some := list(islice(delayed, 2 * n_threads)):
-            yield from zip((s for s, _ in some), dask.compute(*(d for _, d in some)), strict=True)
+        with _kept_pool(scheduler, n_threads) as options:
+            while some := list(islice(delayed, 2 * n_threads)):
+                yield from zip((s for s, _ in some), dask.compute(*(d for _, d in some), **options), strict=True)
+
+
+@contextmanager
+def _kept_pool(scheduler: Any, n_workers: int) -> Iterator[dict[str, Any]]:
+    """One pool for all calls: dask starts processes anew for each, which takes longer than most tasks."""
+    multiprocessing = sys.modules.get("dask.multiprocessing")
+    if multiprocessing is None or scheduler is not multiprocessing.get:
+        yield {}
+        return
+    with ProcessPoolExecutor(n_workers, multiprocessing.get_context()) as pool:
+        yield {"pool": pool}
 
 
 def _on_cluster(

@@ -53,7 +53,7 @@ def plot_scorecard(card: Scorecard) -> go.Figure:
     leads, means = card.lead_times, card.baselines
     source = leads if leads.sizes["lead_time"] and np.isfinite(leads["quadratic"]).any() else means
     shown = source.isel(lead_time=slice(0, N_LEADS))
-    for name, dash in (("persistence", "dot"), ("linear", "dash"), ("quadratic", "dashdot")):
+    for name, dash in (("persistence", "solid"), ("linear", "dash"), ("quadratic", "dot")):
         line(1, 3, shown["lead_time"].values, shown[name].values, name, MUTED, legend=True, dash=dash)
     early = leads.isel(lead_time=slice(0, 3 * N_LEADS))  # after that the error stays that of two unrelated frames
     line(1, 3, early["lead_time"].values, early["nmae"].values, "generated", GENERATED[0])
@@ -66,12 +66,12 @@ def plot_scorecard(card: Scorecard) -> go.Figure:
         time = own["time"].values
         line(2, col, (time - time[0]) / 1000, own[name].values, "AIMD", AIMD, width=1)
     axes = (
-        ("log<sub>10</sub> ρ / (e/Å³)", "probability"),
-        ("k / Å<sup>-1</sup>", "S(k)"),
-        ("lead time / fs", "NMAE / %"),
-        ("time / ps", "std / mean"),
-        ("time / ps", "step / AIMD's mean step"),
-        ("time / ps", "jsd / bit"),
+        ("log<sub>10</sub> ρ (e/Å³)", "probability"),
+        ("k (1/Å)", "S(k)"),
+        ("lead time (fs)", "NMAE (%)"),
+        ("time (ps)", "std / mean"),
+        ("time (ps)", "step / AIMD's mean step"),
+        ("time (ps)", "jsd (bit)"),
     )
     for number, (x, y) in enumerate(axes):
         row, col = divmod(number, 3)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edviz.analysis.correlation import K_MAX, structure_factor
 from edviz.analysis.floors import cut_blocks
 from edviz.plotting.frames import Trajectories, named, thinned
+from edviz.plotting.page import LEGEND_BELOW
 from edviz.plotting.theme import INK, assign_colors, template, translucent
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def draw_structure_factor(
                 line={"color": colors[name], "width": 2},
                 marker={"size": 6},
                 showlegend=row == 1,
-                hovertemplate=f"{name}<br>k = %{{x:.3f}} Å⁻¹<br>%{{y:.4g}}<extra></extra>",
+                hovertemplate=f"{name}<br>k = %{{x:.3f}} 1/Å<br>%{{y:.4g}}<extra></extra>",
                 row=row,
                 col=1,
             )
@@ -123,9 +124,9 @@ def draw_structure_factor(
         title={"text": "Structure factor of the density" if title is None else title},
         width=860,
         height=620 if several else 460,
-        legend={"x": 0.99, "y": 0.99, "xanchor": "right", "yanchor": "top"},
+        legend=LEGEND_BELOW | {"y": -0.13 if several else -0.2},
     )
-    figure.update_xaxes(title="k (Å⁻¹)", rangemode="tozero", row=1 + several, col=1)
+    figure.update_xaxes(title="k (1/Å)", rangemode="tozero", row=1 + several, col=1)
     figure.update_yaxes(title="S(k)", type="log", dtick=1, exponentformat="power", row=1, col=1)
     if several:
         figure.add_hline(y=1, line={"color": INK, "width": 1, "dash": "dot"}, row=2, col=1)

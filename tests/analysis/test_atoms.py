@@ -160,3 +160,24 @@ def test_refuses_what_it_cannot_know(lithium):
         find_atoms(make(density, density_kind="elf"), numbers=1)
     with pytest.raises(MissingDataError, match="stored positions"):
         found_fraction(make(density))
+
+
+def test_found_atoms_go_into_a_file_and_back(total, tmp_path):
+    found = find_atoms(edviz.DensityTrajectory(total[:6].ds.drop_vars(["positions", "numbers"])), numbers=3)
+    found.to_file(tmp_path / "found.h5")
+    back = edviz.open(tmp_path / "found.h5")
+    np.testing.assert_array_equal(back.ds["positions"], found.ds["positions"])
+    np.testing.assert_array_equal(back.ds["numbers"], np.full(54, 3))
+    assert back.ds.attrs["found_fraction"] == 1.0 and "found as maxima of the total density" in back.ds.attrs["history"]
+
+
+def test_a_valence_density_alone_becomes_a_total_one(lithium, total):
+    """Holes, then cores: a frame without atoms gets the total density that its stored positions give."""
+    alone = edviz.DensityTrajectory(lithium[:6].ds.drop_vars(["positions", "numbers"]))
+    with pytest.raises(MissingDataError, match="find_atoms"):
+        alone.with_core()
+    rebuilt = alone.find_atoms(numbers=3, kind="holes").with_core()
+    assert rebuilt.density_kind == "total" and rebuilt.n_electrons == 162
+    error = np.abs(rebuilt.density - total[:6].density).mean() / total[:6].density.mean()
+    assert 0 < error < 0.04  # 1 valence and 2 core electrons at the wrong place would be above 1
+    rebuilt.check_electrons()

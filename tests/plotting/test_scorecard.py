@@ -22,4 +22,4 @@ def test_colours_and_panels(figure):
 
 def test_axes_carry_units(figure):
     titles = [axis.title.text for axis in figure.select_xaxes()]
-    assert titles == ["log<sub>10</sub> ρ / (e/Å³)", "k / Å<sup>-1</sup>", "lead time / fs"] + 3 * ["time / ps"]
+    assert titles == ["log<sub>10</sub> ρ (e/Å³)", "k (1/Å)", "lead time (fs)"] + 3 * ["time (ps)"]

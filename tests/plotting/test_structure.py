@@ -43,5 +43,5 @@ def test_second_panel_is_the_ratio_to_the_first(liquid, make_trajectory):
 
 def test_units_are_in_the_figure(liquid):
     layout = json.loads(plot_structure_factor(liquid).to_json())["layout"]
-    assert layout["xaxis"]["title"]["text"] == "k (Å⁻¹)"
+    assert layout["xaxis"]["title"]["text"] == "k (1/Å)"
     assert layout["yaxis"]["title"]["text"] == "S(k)"
