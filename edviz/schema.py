@@ -147,6 +147,7 @@ ATTRIBUTES: dict[str, AttributeSpec] = {
         AttributeSpec("train_end_fs", "number", "Last time of the training block, fs."),
         AttributeSpec("validation_start_fs", "number", "First time of the validation part of the training block, fs."),
         AttributeSpec("test_start_fs", "number", "First time of the test block, fs."),
+        AttributeSpec("unwrapped", "text", "How positions were followed through the boundaries: minimum image."),
         AttributeSpec("core_sigma", "number", "Width of the Gaussian that smooths the frozen core, angstrom."),
     )
 }

@@ -266,8 +266,9 @@ def test_garbage_and_foreign_files(tmp_path):
         h5["rho"] = np.ones((3, 4, 4, 4))
     with pytest.raises(FileFormatError, match=r"no variable 'density'.*it has rho.*from_arrays"):
         edviz.open(garbage)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(FileFormatError, match="is a folder"):
-        edviz.open(tmp_path)
+        edviz.open(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match=r"missing\.h5 does not exist"):
         edviz.open(tmp_path / "missing.h5")
     with pytest.raises(FileNotFoundError, match="no file matches"):
