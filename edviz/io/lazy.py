@@ -192,7 +192,7 @@ def dataset(headers: Sequence[FrameHeader], time: NDArray[np.float64]) -> xr.Dat
     if first.numbers is not None and len(first.numbers):
         variables["numbers"] = (("atom",), first.numbers, {})
         if first.positions is not None:
-            positions = np.stack([header.positions for header in headers])  # type: ignore[arg-type]
+            positions = np.stack([np.asarray(header.positions) for header in headers])
             variables["positions"] = (("time", "atom", "xyz"), positions, {"units": "angstrom"})
     for name, (dims, values, attrs) in first.extras.items():
         same = all(np.array_equal(values, header.extras[name][1]) for header in headers[1:])
@@ -224,7 +224,7 @@ def _frames(readers: Sequence[_Reader], name: str, shape: tuple[int, ...], dtype
         index = [0] * len(shape)
         index.insert(time_axis, i)
         graph[(key, *index)] = (_Block(reader, name, time_axis),)
-    chunks = [(n,) for n in shape]
+    chunks: list[tuple[int, ...]] = [(n,) for n in shape]
     chunks.insert(time_axis, (1,) * len(readers))
     return da.Array(graph, key, tuple(chunks), meta=np.empty((0,) * (len(shape) + 1), dtype))
 
@@ -294,9 +294,7 @@ def _difference(one: FrameHeader, other: FrameHeader) -> str:
         return f"density kind '{one.density_kind}' and '{other.density_kind}'"
     if one.components != other.components:
         return f"{one.components} and {other.components} components of magnetization"
-    if (one.numbers is None) != (other.numbers is None) or (
-        one.numbers is not None and not np.array_equal(one.numbers, other.numbers)
-    ):
+    if not np.array_equal(_or_none(one.numbers), _or_none(other.numbers)):
         return "the atoms differ"
     if one.periodic != other.periodic:
         return f"periodic {one.periodic} and {other.periodic}"
@@ -309,3 +307,7 @@ def _difference(one: FrameHeader, other: FrameHeader) -> str:
     if {k: v[:2] for k, v in one.lazy.items()} != {k: v[:2] for k, v in other.lazy.items()}:
         return f"variables {sorted(one.lazy)} and {sorted(other.lazy)}, or their sizes"
     return ""
+
+
+def _or_none(numbers: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    return np.empty(0, dtype=np.int64) if numbers is None else numbers

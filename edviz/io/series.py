@@ -265,7 +265,7 @@ def with_positions_of(traj: DensityTrajectory, path: Path) -> DensityTrajectory:
     from edviz.trajectory import DensityTrajectory
 
     try:
-        frames = ase.io.read(path, index=":")
+        frames: Any = ase.io.read(path, index=":")
     except Exception as error:  # ASE's readers raise almost anything
         raise MissingDataError(f"{path}: ASE cannot read positions from it ({error})") from error
     if len(frames) != len(traj):
