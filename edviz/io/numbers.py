@@ -80,7 +80,7 @@ def _layout_of(line: bytes) -> _Layout | None:
         for i, match in enumerate(found)
     )
     end = points[-1] + digits + 5
-    # The first load of a field is 8 bytes from its sign on; the others end at its last digit.
+    # Every load of 8 bytes must lie inside its field.
     if not same or start < 0 or not 3 <= digits <= 21 or width < digits + 7 or end > len(line):
         return None
     tail = line[end:]
@@ -150,11 +150,12 @@ class _Decoder:
 
     def __init__(self, layout: _Layout) -> None:
         self.layout = layout
-        # Groups of eight digits from the end; the rest is in the load that starts at the sign.
-        self.groups = max(0, -(-(layout.digits - _HEAD) // 8))
-        self.head = layout.digits - 8 * self.groups
+        # The load that starts at the sign holds the first digits; the others come in groups of up to eight.
+        self.head = min(_HEAD, layout.digits)
+        rest = layout.digits - self.head
+        self.groups = [8] * (rest // 8) if rest % 8 == 0 else [rest % 8] + [8] * (rest // 8)
         self.tens = _tens(layout.digits)
-        digits_at = range(3, 3 + self.head) if self.head > 0 else range(0)
+        digits_at = range(3, 3 + self.head)
         expected = {0: 0x20, 1: 0x30, 2: 0x2E} | dict.fromkeys(digits_at, 0x30)
         self.expect = _bytes_mask(expected)
         slack = {0: 0x7F, 1: 0x76, 2: 0x7F} | dict.fromkeys(digits_at, 0x76)
@@ -193,7 +194,6 @@ class _Decoder:
 
         end = 3 + layout.digits
         bad: NDArray[np.bool_] | None = None
-        mantissa: NDArray[np.float64] | None = None
         wrong: list[NDArray[np.uint64]] = []
 
         head = load(0, "<u8")
@@ -212,25 +212,26 @@ class _Decoder:
             lead = np.where(negative, -100 - lead, lead).astype(np.int8)
             if check.any():
                 wrong.append(check)
-        pieces = (head & self.digit_mask) << np.uint64(8 * (5 - self.head)) if self.head > 0 else None
+        # The digit before the point moves over it, next to those behind.
+        pieces = (head & self.digit_mask) << np.uint64(8 * (5 - self.head))
         if lead is None:
-            leading = (head & self.lead_mask) << np.uint64(8 * (6 - self.head))
-            pieces = leading if pieces is None else pieces | leading
-        if pieces is not None:
-            mantissa = _eight_digits(pieces).astype(np.float64)
+            pieces |= (head & self.lead_mask) << np.uint64(8 * (6 - self.head))
+        mantissa = _eight_digits(pieces).astype(np.float64)
         if lead is not None:
-            units = lead * np.float64(10.0**self.head)
-            mantissa = units if mantissa is None else mantissa + units
-        assert mantissa is not None
-        for group in range(self.groups):
-            digits = load(end - 8 * (self.groups - group), "<u8")
+            mantissa += lead * np.float64(10.0**self.head)
+        at_digit = 3 + self.head
+        for size in self.groups:
+            at_digit += size
+            digits = load(at_digit - 8, "<u8")
             digits ^= np.uint64(_ZEROS)
+            if size < 8:
+                digits &= ~np.uint64((1 << 8 * (8 - size)) - 1)
             check = (digits + np.uint64(0x7676767676767676)) | digits
             check &= np.uint64(0x8080808080808080)
             if np.bitwise_or.reduce(check, axis=None):
                 wrong.append(check)
                 digits &= np.uint64(0x0F0F0F0F0F0F0F0F)
-            mantissa *= 1e8
+            mantissa *= 10.0**size
             mantissa += _eight_digits(digits)
         exponent = np.ndarray(full, "<u4", buffer, sign + end, step) ^ self.exponent_expect
         check4 = (exponent + self.exponent_slack) | exponent
@@ -404,7 +405,8 @@ class _Block:
         values, bad = _Decoder(layout).decode(buffer, at, (lines,), (layout.length,))
         if bad is not None and not self._mend(values, bad, buffer, at, layout, lines):
             return 0
-        self._store(out[: values.size], values)
+        if not self._store(out[: values.size], values):
+            return 0
         self.text.advance(lines * layout.length, lines)
         self.done += values.size
         return values.size
@@ -431,8 +433,8 @@ class _Block:
             if bad is not None:
                 return 0
             found.append((values.reshape(runs, -1), where))
-        for values, where in found:
-            self._store(target[:, where], values)
+        if not all([self._store(target[:, where], values) for values, where in found]):
+            return 0
         self.text.advance(runs * length, runs * (full + 1))
         self.done += runs * run
         return runs * run
@@ -453,26 +455,19 @@ class _Block:
             values[row] = [number(self.text, t, "", self.text.line_number + int(row) + 1) for t in tokens]
         return True
 
-    def _store(self, out: NDArray[np.float32], values: NDArray[np.float64]) -> None:
+    def _store(self, out: NDArray[np.float32], values: NDArray[np.float64]) -> bool:
+        """Scale and round to single precision; False if a number is beyond it (`_slow` then names the line)."""
         if self.scale != 1.0:
             values *= self.scale
         with np.errstate(over="ignore"):
             out[...] = values.reshape(out.shape)
-        if not np.isfinite(np.sum(out, dtype=np.float64)):
-            self._too_large()
-
-    def _too_large(self) -> None:
-        raise NonFiniteError(
-            f"{self.text.path}, after line {self.text.line_number}: a number beyond single precision (larger than "
-            f"{_FLOAT32_MAX:.3g})"
-        )
+        return bool(np.isfinite(np.sum(out, dtype=np.float64)))
 
     # Word by word -----------------------------------------------------------------------------------------
 
     def _slow(self, wanted: int) -> list[float]:
         """Read lines until there are `wanted` numbers or enough for one batch; the numbers."""
         text = self.text
-        first_line = text.line_number
         words: list[list[bytes]] = []
         numbers_of: list[int] = []
         n_words = 0
@@ -513,7 +508,6 @@ class _Block:
                 f"{text.path}, line {line}: {shown(flat[at])} is beyond single precision (larger than "
                 f"{_FLOAT32_MAX:.3g})"
             )
-        del first_line
         return values
 
     def _check_row(self, found: int, done: int) -> None:
