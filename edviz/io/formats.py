@@ -108,6 +108,9 @@ def _is_vasp(head: bytes, path: Path) -> bool:
     return bool(counts) and (all(c.isdigit() for c in counts) or all(c[:1].isalpha() for c in counts))
 
 
+_VASP_NAMES = "CHG|PARCHG|AECCAR|LOCPOT|ELFCAR"
+
+
 def _is_cube(head: bytes, path: Path) -> bool:
     """Two titles, a count and an origin, three lines of a count and a vector."""
     lines = head.split(b"\n")[2:6]
@@ -137,6 +140,7 @@ def _is_hdf5(head: bytes, path: Path) -> bool:
 
 #: Asked from top to bottom. Formats inside HDF5 come before edviz's own, which takes any HDF5 file that is left.
 FORMATS: tuple[Format, ...] = (
+    Format("VASP text", "edviz.io.vasp", (".vasp",), _VASP_NAMES, _is_vasp, writes=True, compressed=True),
     Format(
         "edviz native (netCDF-4)",
         "edviz.io.native",
