@@ -238,7 +238,7 @@ class _Decoder:
         check4 &= np.uint32(0x80808080)
         if np.bitwise_or.reduce(check4, axis=None):
             wrong.append(check4.astype(np.uint64))
-            exponent &= np.uint32(0x09090900)
+            exponent &= np.uint32(0x0F0F0F00)
         index = ((exponent >> np.uint32(8)) & np.uint32(0xF)) * np.uint32(100)
         index += ((exponent >> np.uint32(16)) & np.uint32(0xF)) * np.uint32(10)
         index += exponent >> np.uint32(24)

@@ -162,7 +162,7 @@ def test_damage_is_named_by_file_and_line(damaged, new, error, message):
         damaged(change)
 
 
-@pytest.mark.parametrize("byte", ["*", "/", ":", ",", "x", "\0", "7", " ", "-", "+", ".", "é"])
+@pytest.mark.parametrize("byte", ["*", "/", ":", ",", "x", "\0", "7", " ", "-", "+", ".", "é", "e"])
 def test_no_byte_of_a_line_can_change_unnoticed(damaged, byte):
     """Wherever a byte changes, the answer is that of float, or an error."""
     changed: list[str] = []
