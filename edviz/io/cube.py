@@ -3,8 +3,8 @@
 Two titles; number of atoms and origin; three lines of a number of points and the step along that axis (steps, so the
 cell is points times step); the atoms; the values, the last axis fastest, lines starting anew after each run along it.
 Points given as negative numbers mean angstrom, else bohr. A negative number of atoms announces a list of orbitals,
-whose values stand side by side at each point; a fifth number in the third line says how many values a point has. Source:
-Gaussian's cubegen page and h5cube's "Gaussian CUBE file format".
+whose values stand side by side at each point; a fifth number in the third line says how many values a point has.
+Source: Gaussian's cubegen page and h5cube's "Gaussian CUBE file format".
 
 A file does not say what its field is nor whether it is periodic. Here:
 

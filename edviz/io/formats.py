@@ -141,6 +141,8 @@ def _is_hdf5(head: bytes, path: Path) -> bool:
 #: Asked from top to bottom. Formats inside HDF5 come before edviz's own, which takes any HDF5 file that is left.
 FORMATS: tuple[Format, ...] = (
     Format("VASP text", "edviz.io.vasp", (".vasp",), _VASP_NAMES, _is_vasp, writes=True, compressed=True),
+    Format("XSF", "edviz.io.xsf", (".xsf",), sniff=_is_xsf, writes=True, compressed=True),
+    Format("VTK", "edviz.io.vtk", (".vti", ".vts", ".pvd"), reads=False, writes=True),
     Format("cube", "edviz.io.cube", (".cube", ".cub"), sniff=_is_cube, writes=True, compressed=True),
     Format(
         "edviz native (netCDF-4)",

@@ -34,7 +34,7 @@ def grid(values, name="rho") -> str:
 
 def xsf(*grids) -> str:
     vectors = "\n".join(" ".join(map(str, row)) for row in CELL)
-    atoms = "Li 0.1 0.2 0.3\n 8 1.0 1.1 1.2 0.0 0.0 0.1\n"
+    atoms = "Li 0.1 0.2 0.3 0.0 0.0 0.2\n 8 1.0 1.1 1.2 0.0 0.0 0.1\n"
     blocks = "BEGIN_BLOCK_DATAGRID_3D\nsomething\n" + "".join(grids) + "END_BLOCK_DATAGRID_3D\n"
     return f"# a comment\n\nCRYSTAL\nPRIMVEC\n{vectors}\nPRIMCOORD\n2 1\n{atoms}{blocks}"
 
@@ -55,7 +55,7 @@ def test_values_cell_and_atoms(save):
     traj = edviz.open(path)
     np.testing.assert_allclose(traj.frame(0), field() / BOHR**3, rtol=1e-7)
     with path.open() as file:
-        data, origin, span, atoms = read_xsf(file, read_data=True)
+        data, _origin, span, atoms = read_xsf(file, read_data=True)
     np.testing.assert_allclose(traj.frame(0) * BOHR**3, np.asarray(data)[:-1, :-1, :-1], rtol=1e-6)
     np.testing.assert_allclose(traj.grid.cell, span)
     np.testing.assert_allclose(traj.ds["positions"].values[0], atoms.positions)
