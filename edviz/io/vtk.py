@@ -3,8 +3,8 @@
 A .vti image has rectangular voxels, turned in space by a direction matrix: for cells with right angles. A .vts grid
 lists every point and takes any cell. A .pvd is a list of such files with their times; it lies beside a folder of the
 same name that holds them. Along periodic axes the first plane is repeated at the end, so that surfaces close at the
-boundary. Lengths are angstrom, values in the unit of their kind, as point data `density` (and `magnetization`). Atoms are
-not written: viewers read them from XYZ or XSF.
+boundary. Lengths are angstrom, values in the unit of their kind, as point data `density` (and `magnetization`). Atoms
+are not written: viewers read them from XYZ or XSF.
 """
 
 from __future__ import annotations

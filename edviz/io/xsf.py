@@ -3,8 +3,8 @@
 Keywords with the structure (CRYSTAL, SLAB, POLYMER, MOLECULE; PRIMVEC, PRIMCOORD or ATOMS; angstrom), then blocks of
 data grids: sizes, origin, three spanning vectors, the values, the first axis fastest. Grids are general ones: the
 vectors span from the first point to the last, so along a periodic axis the last plane repeats the first. It is left out
-when read (and must be equal), put back when written. Along other axes all points are kept, and the cell is one step longer
-than the span. Source: the XSF specification at xcrysden.org.
+when read (and must be equal), put back when written. Along other axes all points are kept, and the cell is one step
+longer than the span. Source: the XSF specification at xcrysden.org.
 
 The format states no unit: values count as e/bohr^3, hartree or bohr^-1.5 like those of cube files; `units=` says
 otherwise.
