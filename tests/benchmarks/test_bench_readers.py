@@ -60,7 +60,7 @@ def chgcar_pandas(path):
 
 
 def cube_pymatgen(path):
-    return pytest.importorskip("pymatgen.io.cube").Cube(str(path)).data
+    return pytest.importorskip("pymatgen.io.common").VolumetricData.from_cube(str(path)).data["total"]
 
 
 def cube_ase(path):
