@@ -1,4 +1,4 @@
-"""Readers beside pymatgen, ASE and pandas on the same files of 120^3 points; peak memory; a series of a thousand files.
+"""Readers beside pymatgen, ASE and pandas on the same files of 160^3 points; peak memory; a series of a thousand files.
 
 Every reader gives the values as an array (na, nb, nc); edviz also in e/angstrom^3 and checked. The best of the rounds
 counts: other programs on the machine only ever make a run slower.
@@ -16,7 +16,7 @@ import edviz
 from edviz.io.series import open_files
 
 pytest.importorskip("pytest_benchmark")
-N = 120
+N = 160
 CELL = np.array([[10.0, 0.0, 0.0], [0.5, 10.0, 0.0], [0.0, 0.3, 12.0]])
 
 
@@ -83,7 +83,7 @@ def compare(benchmark, read, path, rounds):
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)  # each in its own unit
 
 
-@pytest.mark.benchmark(group="CHGCAR, 120^3")
+@pytest.mark.benchmark(group="CHGCAR, 160^3")
 @pytest.mark.parametrize(
     "read, rounds",
     [(read_edviz, 9), (chgcar_pymatgen, 9), (chgcar_pandas, 5), (chgcar_ase, 1)],
@@ -93,7 +93,7 @@ def test_chgcar(benchmark, files, read, rounds):
     compare(benchmark, read, files / "CHGCAR", rounds)
 
 
-@pytest.mark.benchmark(group="cube, 120^3")
+@pytest.mark.benchmark(group="cube, 160^3")
 @pytest.mark.parametrize(
     "read, rounds",
     [(read_edviz, 9), (cube_pymatgen, 2), (cube_pandas, 5), (cube_ase, 2)],
