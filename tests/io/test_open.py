@@ -156,6 +156,12 @@ def test_positions_from_an_ase_trajectory(series, tmp_path):
         edviz.open(folder, timestep=2.0, positions=tmp_path / "other.traj")
 
 
+def test_packed_files_are_not_written(series, tmp_path):
+    traj, _ = series
+    with pytest.raises(FileFormatError, match="writes no packed text files; write CHGCAR and pack it"):
+        traj[0].to_file(tmp_path / "CHGCAR.gz")
+
+
 def test_a_series_can_be_pickled(series):
     traj, folder = series
     again = pickle.loads(pickle.dumps(edviz.open(folder, timestep=2.0)))
