@@ -14,6 +14,7 @@ Nothing is allocated that the size of the file does not justify.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from edviz.errors import NonFiniteError
 from edviz.io.text import Text, number, shown
 
-__all__ = ["check_count", "jump_block", "read_block", "skip_block"]
+__all__ = ["check_count", "jump_block", "read_block", "read_pieces", "skip_block"]
 
 _CHUNK = 1 << 19
 _BATCH_LINES = 4096
@@ -363,6 +364,24 @@ def read_block(
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
+def read_pieces(
+    text: Text, count: int, size: int, *, strict: bool = False, scale: float = 1.0
+) -> Iterator[NDArray[np.float32]]:
+    """As `read_block`, in pieces of `size` numbers (the last one shorter); each is overwritten by the next.
+
+    Raises
+    ------
+    As `read_block`.
+    """
+    check_count(text, count)
+    block = _Block(text, count, None, strict, scale)
+    scratch = np.empty(min(size, count), dtype=np.float32)
+    while block.done < count:
+        piece = scratch[: min(size, count - block.done)]
+        block.read(piece)
+        yield piece
+
+
 def _read_into(text: Text, out: NDArray[np.float32], count: int, run: int | None, strict: bool, scale: float) -> None:
     _Block(text, count, run, strict, scale).read(out)
 
@@ -398,14 +417,14 @@ class _Block:
                 filled += len(taken)
                 self.done += len(taken)
                 continue
-            if self.patience == 0:
+            if self.patience == 0 and len(out) - filled >= min(self.row, self.count - self.done):
                 quick = self._fast(out[filled:])
                 if quick:
                     filled += quick
                     continue
                 self.patience = 8
                 self.layout = None
-            self.patience -= 1
+            self.patience = max(0, self.patience - 1)
             self.left_over = self._slow(min(len(out) - filled, self.count - self.done))
         # A last line may hold more than the block: of two columns, or because a line is missing before.
         if self.done == self.count and self.left_over:

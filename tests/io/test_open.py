@@ -61,9 +61,9 @@ def test_unwrapping_leaves_directions_that_are_not_periodic_alone():
 def test_opening_reads_the_first_frame_and_headers_only(series, monkeypatch):
     _, folder = series
     read = []
-    original = numbers.read_block
+    original = numbers.read_pieces
     monkeypatch.setattr(
-        "edviz.io.vasp.read_block", lambda file, *args, **kw: (read.append(file.path), original(file, *args, **kw))[1]
+        "edviz.io.vasp.read_pieces", lambda file, *args, **kw: (read.append(file.path), original(file, *args, **kw))[1]
     )
     opened = edviz.open(folder, timestep=2.0)
     assert read == [str(folder / "CHGCAR_0")]
