@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test lint bench lab clean
+.PHONY: help demo test fuzz lint bench lab clean
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -19,6 +19,9 @@ demo: $(VENV)/ready   ## train, roll out, compare on the bundled AIMD; writes de
 test: $(VENV)/ready   ## all tests, tutorials included
 	$(BIN)/python -m pytest tests --ignore=tests/benchmarks
 	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=900 tutorials
+
+fuzz: $(VENV)/ready   ## thousands of damaged files for every reader
+	EDVIZ_FUZZ=2000 $(BIN)/python -m pytest tests/io -k mutated
 
 lint: $(VENV)/ready   ## ruff and mypy
 	$(BIN)/python -m ruff check .
