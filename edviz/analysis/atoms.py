@@ -38,6 +38,9 @@ REACH = 0.4  # of (volume per atom)^(1/3): farther from where it should be, a si
 MIN_FOUND = 0.99  # share of atoms found over all frames below which there are no positions
 FOUND_RADIUS = 0.5  # angstrom
 
+#: Kind of density -> what the atoms are in it.
+SITE_KINDS: dict[str, Kind] = {"total": "maxima", "valence": "holes", "pseudo": "holes"}
+
 
 def site_kind(traj: DensityTrajectory) -> Kind:
     """What the atoms are in this density: "maxima" of a total one, "holes" of a valence or pseudo one.
@@ -47,12 +50,12 @@ def site_kind(traj: DensityTrajectory) -> Kind:
     SchemaError
         If the field is not an electron density.
     """
-    kinds: dict[str, Kind] = {"total": "maxima", "valence": "holes", "pseudo": "holes"}
-    if traj.density_kind not in kinds:
+    if traj.density_kind not in SITE_KINDS:
+        kinds = ", ".join(SITE_KINDS)
         raise SchemaError(
-            f"atoms are found in electron densities ({', '.join(kinds)}); the field is of kind '{traj.density_kind}'"
+            f"atoms are found in electron densities ({kinds}); the field is of kind '{traj.density_kind}'"
         )
-    return kinds[traj.density_kind]
+    return SITE_KINDS[traj.density_kind]
 
 
 def find_atoms(

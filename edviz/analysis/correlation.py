@@ -96,13 +96,21 @@ class Shells:
 
     def modes(self, values: NDArray[np.float32]) -> NDArray[np.complex64]:
         """rho_k of the waves of all shells, shell after shell: (..., a, b, c) to (..., wave), electrons."""
-        chosen = waves(values).reshape(*values.shape[:-3], -1)[..., self._index]
+        return self.modes_of(waves(values))
+
+    def modes_of(self, transformed: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """The same from `waves` of the values, for whoever needs them twice."""
+        chosen = transformed.reshape(*transformed.shape[:-3], -1)[..., self._index]
         chosen *= np.float32(self.grid.voxel_volume)
         return chosen
 
     def power(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Mean of |rho_k|^2 over each shell, (n_frames, a, b, c) to (n_frames, shell), electrons^2."""
-        chosen = waves(values).reshape(len(values), -1)[:, self._index]
+        return self.power_of(waves(values))
+
+    def power_of(self, transformed: NDArray[np.complex64]) -> NDArray[np.float64]:
+        """The same from `waves` of the values."""
+        chosen = transformed.reshape(len(transformed), -1)[:, self._index]
         sums = np.add.reduceat(squared(chosen) * self._weights, self._starts, axis=1)
         return sums / self.n_vectors * self.grid.voxel_volume**2
 

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edviz.analysis.block_atoms import BlockAtoms, msd_lags, pair_distances
+from edviz.analysis.correlation import Shells, waves
 from edviz.analysis.histogram import bin_coordinates, log_power_sums, safe_log
+from edviz.analysis.scattering import shell_correlation
+from edviz.errors import GridMismatchError
 
 if TYPE_CHECKING:
     from edviz.analysis.summary import Plan
 
-__all__ = ["REDUCERS", "Batch", "PerFrame", "Reducer", "Variable"]
+__all__ = ["REDUCERS", "Batch", "PerFrame", "Reducer", "Variable", "scattering_shells"]
+
+SCATTERING_FS = 200.0  # longest lag of F(k,t), and its shells: the protocol's
+SCATTERING_K = (1.0, 4.0)  # 1/angstrom
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,11 @@ class Batch:
     def logs(self) -> NDArray[np.float32]:
         """(frame, point) ln(rho)."""
         return safe_log(self.flat)
+
+    @cached_property
+    def waves(self) -> NDArray[np.complex64]:
+        """(frame, a, b, c // 2 + 1) half of the Fourier transform, see `edviz.analysis.correlation.waves`."""
+        return waves(self.values)
 
     @cached_property
     def minimum(self) -> NDArray[np.float32]:
@@ -185,7 +197,7 @@ class Structure(PerFrame):
 
     def measure(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """(frame, k)."""
-        return {"structure_factor": self.plan.shells.power(batch.values) / self.plan.n_electrons}
+        return {"structure_factor": self.plan.shells.power_of(batch.waves) / self.plan.n_electrons}
 
 
 class Step(PerFrame):
@@ -224,5 +236,115 @@ class Values(Reducer):
         return {"value_counts": self._counts, "value_excess": self._excess}
 
 
+def scattering_shells(plan: Plan) -> Shells | None:
+    """The shells of F(k,t) that the reference's grid carries; None if there is none."""
+    try:
+        return Shells(plan.shells.grid, SCATTERING_K[1], SCATTERING_K[0])
+    except GridMismatchError:
+        return None
+
+
+class Scattering(Reducer):
+    """F(k,t) of each block, from pairs of frames inside it."""
+
+    over: ClassVar = "block"
+    whole_blocks: ClassVar = True
+    variables: ClassVar = {"scattering": Variable(("scattering_k", "lag"), "1")}
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        shells = scattering_shells(plan)
+        assert shells is not None, "applies() was not asked"
+        self._shells = shells
+        self._n_lags = self.n_lags(plan)
+        self._sums = np.zeros((len(shells), self._n_lags))
+        self._counts = np.zeros(self._n_lags, dtype=np.int64)
+        self._waiting: list[NDArray[np.complex64]] = []
+        self._halo = np.empty((0, len(shells.weights)), dtype=np.complex64)
+
+    @staticmethod
+    def n_lags(plan: Plan) -> int:
+        """Lags from 0 to `SCATTERING_FS`; 0 if frames are too far apart for any."""
+        longest = int(SCATTERING_FS / plan.interval + 1e-6) if plan.interval > 0 else 0
+        return longest + 1 if longest else 0
+
+    @classmethod
+    def applies(cls, plan: Plan) -> bool:
+        """Whether a block is long enough and the grid fine enough."""
+        return 0 < cls.n_lags(plan) < plan.n_frames and scattering_shells(plan) is not None
+
+    @classmethod
+    def coordinates(cls, plan: Plan) -> dict[str, Any]:
+        """Shells and lags."""
+        shells = scattering_shells(plan)
+        assert shells is not None
+        lags = plan.interval * np.arange(cls.n_lags(plan))
+        return {
+            "scattering_k": ("scattering_k", shells.centers, {"units": "1/angstrom"}),
+            "lag": ("lag", lags, {"units": "fs"}),
+        }
+
+    def update(self, batch: Batch) -> None:
+        """Collect rho_k of a few times the longest lag, then correlate."""
+        self._waiting.append(self._shells.modes_of(batch.waves))
+        if sum(map(len, self._waiting)) >= 4 * self._n_lags:
+            self._correlate()
+
+    def _correlate(self) -> None:
+        modes = np.concatenate([self._halo, *self._waiting])
+        added, pairs = shell_correlation(modes, self._shells, self._n_lags, len(self._halo))
+        self._sums += added
+        self._counts += pairs
+        self._halo, self._waiting = modes[max(0, len(modes) - self._n_lags + 1) :], []
+
+    def finish(self) -> dict[str, NDArray[Any]]:
+        """(scattering_k, lag); not a number on a shell without any wave."""
+        if self._waiting:
+            self._correlate()
+        if not self._counts.any():
+            return {"scattering": self._sums}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation = self._sums / self._counts
+            return {"scattering": correlation / correlation[:, :1]}
+
+
+class Atoms(Reducer):
+    """The atoms of each block as the density shows them: g(r), mean squared displacement, and how many were found."""
+
+    over: ClassVar = "block"
+    whole_blocks: ClassVar = True
+    variables: ClassVar = {
+        "pair_distribution": Variable(("r",), "1"),
+        "msd": Variable(("msd_lag",), "angstrom^2"),
+        "atoms_found": Variable(units="1"),
+    }
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self._atoms = BlockAtoms(plan.shells.grid, plan.density_kind, plan.n_atoms, plan.n_frames, plan.interval)
+
+    @classmethod
+    def applies(cls, plan: Plan) -> bool:
+        """Whether the reference shows its atoms."""
+        return not plan.no_atoms
+
+    @classmethod
+    def coordinates(cls, plan: Plan) -> dict[str, Any]:
+        """Distances and lags."""
+        return {
+            "r": ("r", pair_distances(plan.shells.grid), {"units": "angstrom"}),
+            "msd_lag": ("msd_lag", msd_lags(plan.n_frames, plan.interval), {"units": "fs"}),
+        }
+
+    def update(self, batch: Batch) -> None:
+        """Find and follow."""
+        for field in batch.values:
+            self._atoms.follow(field)
+
+    def finish(self) -> dict[str, NDArray[Any]]:
+        """(r,), (msd_lag,) and ()."""
+        return self._atoms.measure()
+
+
 #: What every pass measures, in this order.
-REDUCERS: tuple[type[Reducer], ...] = (LogValues, Levels, Structure, Step, Values)
+REDUCERS: tuple[type[Reducer], ...] = (LogValues, Levels, Structure, Step, Values, Scattering, Atoms)

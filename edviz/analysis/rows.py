@@ -5,13 +5,13 @@ function and add a line to `ROWS`.
 
 Three rules give verdicts (all intervals and tests at 95 %):
 
-* distance (jsd, w1, structure_factor): zero is perfect, the floor is what AIMD blocks score among themselves. Passes
-  while the ratio of value to floor is at most `TOLERATED`, times what the scatter of blocks leaves open: one-sided
-  t-test on logarithms. Fails too if any single block is above `WORST` times the floor: the median would hide a sample
-  that collapsed.
-* level (step, lognormal_*): AIMD's own level is perfect and stands in the column `floor`. Passes while the two differ
-  by at most a margin, the scatter between AIMD blocks, plus what the scatter of blocks leaves open: t-test. Fails too
-  if any single block is off by more than `WORST` margins.
+* distance (jsd, w1, structure_factor, intermediate_scattering): zero is perfect, the floor is what AIMD blocks score
+  among themselves. Passes while the ratio of value to floor is at most `TOLERATED`, times what the scatter of blocks
+  leaves open: one-sided t-test on logarithms. Fails too if any single block is above `WORST` times the floor: the
+  median would hide a sample that collapsed.
+* level (step, lognormal_*, atoms_*): AIMD's own level is perfect and stands in the column `floor`. Passes while the
+  two differ by at most a margin, the scatter between AIMD blocks, plus what the scatter of blocks leaves open: t-test.
+  Fails too if any single block is off by more than `WORST` margins.
 * drift: zero is perfect. Passes if zero lies in the interval of the slope, or if the change over the whole rollout is
   smaller than the scatter between AIMD blocks. Fails in any case if the change is above `WORST` times the scatter of
   AIMD's windows: a sudden collapse is no line, and its interval is wide.
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from edviz.analysis import histogram
+from edviz.analysis.atoms import MIN_FOUND
 from edviz.analysis.correlation import relative_rmse
 from edviz.analysis.divergence import jensen_shannon, wasserstein
 from edviz.analysis.floors import (
@@ -39,6 +40,8 @@ from edviz.analysis.floors import (
     noise_floor,
     slope_with_interval,
 )
+from edviz.analysis.motion import diffusion_coefficient
+from edviz.analysis.pairs import _fit_peak
 from edviz.analysis.summary import Plan, pool_windows
 from edviz.trajectory import DensityTrajectory
 
@@ -51,6 +54,9 @@ WORST = 10.0
 CHARGE_TOLERANCE = 1e-5  # relative: float32 frames of a million points keep 1e-6
 STEP_MARGIN = 0.05  # of AIMD's step: the least margin of the row step
 LOG_MARGIN = 0.01  # of AIMD's level (of its log-std for the log-mean): the least margin of the rows lognormal_*
+PEAK_MARGIN = 0.02  # angstrom: the least margin of the row atoms_peak_position
+ATOMS_MARGIN = 0.03  # of AIMD's level: the least margin of the rows atoms_peak_height and atoms_diffusion
+REMEMBERED = 0.9  # of the test frames' distance to the training data: nearer means recorded
 WINDOW_FS = 200.0  # about twice the time in which a liquid metal's density forgets itself
 MIN_WINDOWS = 8  # fewer do not show a slope
 
@@ -93,6 +99,8 @@ class Evidence:
     lead_times, baselines
         `forecast.lead_times`, if the generated trajectory overlaps the reference; `forecast.baselines` of the
         reference.
+    memorised
+        `memory.memorisation` of some generated frames, if there are training data.
     autocorrelation_time
         Longest integrated autocorrelation time of contrast, step and S(k) in AIMD, fs; not a number if unknown.
     notes
@@ -109,6 +117,7 @@ class Evidence:
     one_step: xr.Dataset | None = None
     lead_times: xr.Dataset | None = None
     baselines: xr.Dataset | None = None
+    memorised: xr.Dataset | None = None
     autocorrelation_time: float = np.nan
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -423,6 +432,74 @@ def _structure_of(blocks: xr.Dataset, reference: xr.Dataset) -> NDArray[np.float
     return relative_rmse(blocks["structure_factor"].values, reference["structure_factor"].values)
 
 
+def intermediate_scattering(evidence: Evidence) -> Row:
+    """RMSE of F(k,t) over the shells from 1 to 4 1/angstrom and t up to 200 fs, each shell counting the same."""
+    if "scattering" not in evidence.blocks["reference"]:
+        return Row(
+            note=f"F(k,t) takes a block longer than 200 fs, frames at most 200 fs apart and a grid that carries waves "
+            f"of 1 to 4 1/angstrom; the reference has {len(evidence.reference)} frames {evidence.interval:.4g} fs apart"
+        )
+
+    def metric(blocks: xr.Dataset, reference: xr.Dataset) -> NDArray[np.float64]:
+        squared = (blocks["scattering"].values - reference["scattering"].values) ** 2
+        rmse: NDArray[np.float64] = np.sqrt(squared.mean(axis=(-2, -1)))
+        return rmse
+
+    return distance_row(evidence, metric)
+
+
+def _atoms_row(
+    evidence: Evidence, level: Callable[[xr.Dataset], NDArray[np.float64]], margin: float = 0.0, share: float = 0.0
+) -> Row:
+    """A level row for what the atoms found in the density do; the margin is at least `margin` and `share` of AIMD's."""
+    if evidence.plan.no_atoms:
+        return Row(note=evidence.plan.no_atoms)
+    if reason := _missing(evidence):
+        return Row(note=reason)
+    found = {
+        name: float(blocks["atoms_found"].min()) for name, blocks in evidence.blocks.items() if blocks.sizes["block"]
+    }
+    lost = [name for name in found if name != "generated" and found[name] < MIN_FOUND]
+    if lost:
+        return Row(note=f"only {found[lost[0]]:.1%} of the atoms can be followed in a block of the {lost[0]} density")
+    own = level(evidence.aimd)
+    if found["generated"] < MIN_FOUND:
+        note = (
+            f"in one block only {found['generated']:.1%} of the atoms are found and followed ({MIN_FOUND:.0%} needed)"
+        )
+        return Row(floor=float(np.median(own)), verdict="fail", note=note)
+    row = level_row(evidence, level, max(margin, share * abs(float(np.median(own)))))
+    return _noted(row, row.verdict, f"{row.note}; {found['generated']:.2%} of the atoms found")
+
+
+def _peaks(blocks: xr.Dataset) -> NDArray[np.float64]:
+    """(block, 2) position and height of the first peak of g(r)."""
+    r = blocks["r"].values
+    return np.array([_fit_peak(r, g) for g in blocks["pair_distribution"].values])
+
+
+def atoms_peak_position(evidence: Evidence) -> Row:
+    """Position of the first peak of g(r) of the atoms found in the density, angstrom; AIMD's in the column floor."""
+    return _atoms_row(evidence, lambda blocks: _peaks(blocks)[:, 0], margin=PEAK_MARGIN)
+
+
+def atoms_peak_height(evidence: Evidence) -> Row:
+    """Height of the first peak of g(r) of the atoms found in the density; AIMD's in the column floor."""
+    return _atoms_row(evidence, lambda blocks: _peaks(blocks)[:, 1], share=ATOMS_MARGIN)
+
+
+def atoms_diffusion(evidence: Evidence) -> Row:
+    """Diffusion coefficient of the atoms found in the density, angstrom^2/ps; AIMD's in the column floor."""
+    if not evidence.plan.no_atoms and not evidence.blocks["reference"].sizes["msd_lag"]:
+        return Row(note=f"D takes blocks longer than 500 fs; the reference has {evidence.block_fs:.4g} fs")
+
+    def level(blocks: xr.Dataset) -> NDArray[np.float64]:
+        curves = blocks["msd"].rename(msd_lag="lag")
+        return diffusion_coefficient(xr.Dataset({"msd": curves.mean("block"), "blocks": curves})).values
+
+    return _atoms_row(evidence, level, share=ATOMS_MARGIN)
+
+
 def step(evidence: Evidence) -> Row:
     """Mean abs change between successive frames, over the reference's; AIMD's blocks stand in the column floor."""
     own = float(evidence.blocks["reference"]["step"].values[0])
@@ -488,6 +565,27 @@ def drift_structure_factor(evidence: Evidence) -> Row:
     )
 
 
+# Memory
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def memory(evidence: Evidence) -> Row:
+    """Distance of generated frames to their nearest training frame over the same for test frames; passes from 0.9."""
+    if evidence.memorised is None:
+        reason = "no training data, so nothing that could be remembered: pass training="
+        return Row(note=evidence.notes.get("memory", reason))
+    ds = evidence.memorised
+    value, low, high = (float(ds[name]) for name in ("ratio", "low", "high"))
+    note = (
+        f"{ds.sizes['query']} generated and {ds.sizes['test_query']} test frames, each at its best translation and "
+        f"symmetry, against {ds.attrs['n_training']} training frames {ds.attrs['stride_fs']:g} fs apart; from "
+        f"{REMEMBERED:g} passes; 1 is what new frames have"
+    )
+    if not np.isfinite(value):
+        return Row(value, 1.0, low, high, "no data", f"{note}; the test frames are among the training data")
+    return Row(value, 1.0, low, high, "pass" if value >= REMEMBERED else "fail", note)
+
+
 #: The table of rows, in the order in which they are shown.
 ROWS: dict[str, Callable[[Evidence], Row]] = {
     "nmae": nmae,
@@ -501,10 +599,15 @@ ROWS: dict[str, Callable[[Evidence], Row]] = {
     "lognormal_skewness": lognormal_skewness,
     "lognormal_ks": lognormal_ks,
     "structure_factor": structure_factor,
+    "intermediate_scattering": intermediate_scattering,
+    "atoms_peak_position": atoms_peak_position,
+    "atoms_peak_height": atoms_peak_height,
+    "atoms_diffusion": atoms_diffusion,
     "step": step,
     "charge": charge,
     "minimum": minimum,
     "drift_jsd": drift_jsd,
     "drift_std": drift_std,
     "drift_structure_factor": drift_structure_factor,
+    "memory": memory,
 }

@@ -23,6 +23,7 @@ from edviz.analysis import forecast
 from edviz.analysis.divergence import jensen_shannon
 from edviz.analysis.floors import autocorrelation_time, cut_blocks
 from edviz.analysis.frames import TrajectoryLike, as_trajectory, check_comparable, even_interval
+from edviz.analysis.memory import memorisation
 from edviz.analysis.rows import ROWS, WINDOW_FS, Evidence, Row
 from edviz.analysis.stability import stability_of
 from edviz.analysis.summary import Plan, pool_blocks, summarise
@@ -42,6 +43,10 @@ N_LEADS = 10  # frames ahead that the extrapolations are averaged for
 N_SAMPLES = 4  # of the teacher-forced forecasts
 FORECAST_SEED = 0
 KEPT_BYTES = 1 << 28
+MEMORY_FRAMES = 8  # generated and test frames whose nearest training frame is looked for
+MEMORY_STRIDE_FS = 40.0  # between the training frames compared: a remembered frame is still near its neighbours
+MEMORY_TRAINING = 1000  # training frames at most
+MEMORY_REFINED = 16
 
 
 def evaluate(
@@ -139,7 +144,28 @@ def gather(
     )
     if not forecasts:
         return evidence
+    evidence = replace(evidence, memorised=_memorised(generated, reference, training, notes))
     return replace(evidence, **_forecasts(generated, reference, emulator, notes))  # type: ignore[arg-type]
+
+
+def _memorised(
+    generated: DensityTrajectory,
+    reference: DensityTrajectory,
+    training: DensityTrajectory | None,
+    notes: dict[str, str],
+) -> xr.Dataset | None:
+    """How near some generated frames are to the training data, beside the same for test frames."""
+    if training is None:
+        return None
+    interval = training.frame_interval if len(training) > 1 else MEMORY_STRIDE_FS
+    stride = max(1, int(MEMORY_STRIDE_FS / interval + 1e-6), -(-len(training) // MEMORY_TRAINING))
+    some = training[::stride]
+    try:
+        found = memorisation(generated, reference, some, n_frames=MEMORY_FRAMES, n_refined=MEMORY_REFINED)
+    except MissingDataError as error:
+        notes["memory"] = str(error)
+        return None
+    return found.assign_attrs(n_training=len(some) - found.attrs["n_left_out"], stride_fs=stride * interval)
 
 
 def _memory(summary: xr.Dataset) -> float:
@@ -262,6 +288,21 @@ class Scorecard:
         names = ("nmae", "nmae_ensemble_mean", *forecast.BASELINES)
         empty = ("lead_time", np.empty(0))
         return xr.Dataset({name: empty for name in names}, coords={"lead_time": empty, "time": empty})
+
+    @cached_property
+    def forecast_skill(self) -> xr.Dataset:
+        """Skill of the rollout per lead time, see `forecast.forecast_skill`; empty without overlap with the reference.
+
+        With nmae, VRMSE, anomaly correlation, CRPS and spread-skill of rollout, extrapolations and climatology. Worked
+        out (and the trajectories read once more) when it is first asked for.
+        """
+        evidence = self.evidence
+        if evidence.lead_times is None:
+            return self.lead_times[["lead_time"]]
+        try:
+            return forecast.forecast_skill(evidence.generated, evidence.reference, evidence.training)
+        except MissingDataError:  # too few training frames far enough away: climatology has no CRPS then
+            return forecast.forecast_skill(evidence.generated, evidence.reference)
 
     @cached_property
     def baselines(self) -> xr.Dataset:

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from edviz.analysis.block_atoms import atoms_to_find
 from edviz.analysis.correlation import K_MAX, Shells
 from edviz.analysis.frames import mean_density
 from edviz.analysis.histogram import LogBins, ValueBins, tails
@@ -34,12 +35,16 @@ class Plan:
     n_electrons: float
     density_kind: str = "valence"
     interval: float = float("nan")  # between frames, fs
+    n_frames: int = 0  # of the reference: the length of a block
+    n_atoms: int = 0  # to look for in the density
+    no_atoms: str = "atoms were not looked for"  # why not; empty if they are to be found as sites of `site_kind`
 
     @classmethod
     def of(cls, reference: DensityTrajectory, progress: Any = None) -> Plan:
         """The plan that the protocol fixes for a reference (one pass over it)."""
         mean = mean_density(reference)
         minimum, low, high, maximum = tails(reference, progress=progress, where="reference")
+        n_atoms, no_atoms = atoms_to_find(reference)
         return cls(
             LogBins(low, high),
             ValueBins(minimum, maximum),
@@ -48,6 +53,9 @@ class Plan:
             reference.n_electrons,
             reference.density_kind,
             reference.frame_interval if len(reference) > 1 else float("nan"),
+            len(reference),
+            n_atoms,
+            no_atoms,
         )
 
     @property
@@ -102,7 +110,8 @@ def summarise(
     Dataset over (sample, time): `counts` (bin) of log10 rho, `structure_factor` (k), `electrons`, `contrast`
     (standard deviation / mean density), `minimum` (e/angstrom^3), `step` (mean abs change since the frame before /
     mean density, %; not a number for the first frame), `log_sums` (power), `not_positive` (number of values); and
-    over (sample, block): `value_counts` (value_bin), `value_excess` (side). Some hundred bytes a frame.
+    over (sample, block): `value_counts` (value_bin), `value_excess` (side), `scattering` (scattering_k, lag), and where
+    atoms are looked for `pair_distribution` (r), `msd` (msd_lag), `atoms_found`. Some hundred bytes a frame.
 
     Raises
     ------
@@ -166,7 +175,10 @@ def pool_blocks(summary: xr.Dataset, blocks: list[slice]) -> xr.Dataset:
         variables[name] = (("block", *dims), stacked.reshape(-1, *stacked.shape[2:]))
     for label, array in summary.data_vars.items():
         if "block" in array.dims:
-            variables[str(label)] = (array.dims[1:], array.values.reshape(-1, *array.shape[2:]))
+            variables[str(label)] = (
+                array.dims[1:],
+                array.values.reshape(array.shape[0] * array.shape[1], *array.shape[2:]),
+            )
     sizes = [float((block.stop - block.start) * summary.attrs["n_points"]) for block in blocks]
     variables["n_values"] = ("block", np.tile(sizes, summary.sizes["sample"]))
     return xr.Dataset(variables, coords=_coordinates(summary))

@@ -34,6 +34,7 @@ Cards = Mapping[str, "Scorecard"]
 
 REFERENCE = "AIMD"
 LEAD_TIME_FS = 200.0
+N_SHELLS = 3  # of F(k,t)
 N_POINTS = 1500  # of a line in a page: more than it has pixels
 
 
@@ -315,6 +316,71 @@ def lead_time_figure(cards: Cards) -> go.Figure | None:
     return figure
 
 
+def scattering_figure(cards: Cards) -> go.Figure | None:
+    """F(k,t) of some shells, mean over blocks; None if no rollout has a block."""
+    import plotly.graph_objects as go
+
+    curves = _block_means(cards, "scattering")
+    if curves is None:
+        return None
+    figure = go.Figure()
+    colors = assign_colors([REFERENCE, *cards])
+    shells = np.unique(np.linspace(0, curves[REFERENCE].sizes["scattering_k"] - 1, N_SHELLS).round().astype(int))
+    for label, curve in curves.items():
+        for shell, dash in zip(shells, ("solid", "dash", "dot"), strict=False):
+            k = float(curve["scattering_k"][shell])
+            figure.add_scatter(
+                x=curve["lag"].values,
+                y=short(curve.values[shell]),
+                name=f"{label}, k = {k:.2g} Å⁻¹",
+                mode="lines",
+                line={"color": colors[label], "width": 2, "dash": dash},
+                hovertemplate=f"{escape(label)}, k = {k:.3g} Å⁻¹<br>%{{x:.4g}} fs<br>%{{y:.3f}}<extra></extra>",
+            )
+    figure.update_layout(
+        template=template(), title={"text": "Do its waves forget as fast?"}, height=440, legend=LEGEND_BELOW
+    )
+    figure.update_xaxes(title="time t (fs)", rangemode="tozero")
+    figure.update_yaxes(title="F(k, t)")
+    return figure
+
+
+def pair_figure(cards: Cards) -> go.Figure | None:
+    """g(r) of the atoms found in the densities, mean over blocks; None where atoms are not looked for."""
+    import plotly.graph_objects as go
+
+    curves = _block_means(cards, "pair_distribution")
+    if curves is None:
+        return None
+    figure = go.Figure()
+    colors = assign_colors([REFERENCE, *cards])
+    for label, curve in curves.items():
+        figure.add_scatter(
+            x=curve["r"].values,
+            y=short(curve.values),
+            name=label,
+            mode="lines",
+            line={"color": colors[label], "width": 2},
+            hovertemplate=f"{escape(label)}<br>%{{x:.3g}} Å<br>%{{y:.3f}}<extra></extra>",
+        )
+    figure.update_layout(
+        template=template(), title={"text": "Are its atoms where a liquid's are?"}, height=400, legend=LEGEND_BELOW
+    )
+    figure.update_xaxes(title="distance r (Å)")
+    figure.update_yaxes(title="g(r)")
+    return figure
+
+
+def _block_means(cards: Cards, name: str) -> dict[str, xr.DataArray] | None:
+    """Label -> mean over blocks of AIMD and of every card that has blocks; None if there is nothing to compare."""
+    evidence = next(iter(cards.values())).evidence
+    shown = {label: card.evidence.blocks["generated"] for label, card in cards.items()}
+    shown = {label: blocks for label, blocks in shown.items() if blocks.sizes["block"] and name in blocks}
+    if name not in evidence.blocks["reference"] or not shown:
+        return None
+    return {label: blocks[name].mean("block") for label, blocks in {REFERENCE: evidence.aimd, **shown}.items()}
+
+
 #: The parts of a page below its tables, in this order.
 SECTIONS: tuple[Section, ...] = (
     Section(
@@ -332,6 +398,14 @@ SECTIONS: tuple[Section, ...] = (
             "blue band holds 95 % of the held-out AIMD frames. A step is the mean absolute change between two frames."
         ),
         (contrast_figure, step_figure, jsd_figure),
+    ),
+    Section(
+        "Motion and atoms",
+        lambda cards: (
+            "Means over blocks. F(k,t): how much of a density wave is left after a time t. The atoms are found in the "
+            "densities; g(r) is zero for blocks in which they cannot be followed."
+        ),
+        (scattering_figure, pair_figure),
     ),
     Section(
         "Forecasts",

@@ -9,7 +9,10 @@ import pytest
 
 import edviz
 from edviz import DensityTrajectory
+from edviz.analysis.motion import mean_squared_displacement
+from edviz.analysis.pairs import pair_distribution
 from edviz.analysis.rows import ROWS
+from edviz.analysis.scattering import intermediate_scattering
 from edviz.analysis.scorecard import COLUMNS, Scorecard, evaluate
 from edviz.errors import GridMismatchError, MissingDataError, NonFiniteError
 from edviz.grid import apply_symmetry
@@ -78,9 +81,58 @@ def test_the_table(card):
     assert {"drift_jsd", "drift_std", "drift_structure_factor"} <= set(frame.index)
 
 
-def test_clean_aimd_fails_no_row(card):
-    assert "fail" not in verdicts(card).values()
+def test_replayed_training_data_fail_the_row_memory_alone(card):
+    assert {name for name, verdict in verdicts(card).items() if verdict == "fail"} == {"memory"}
+    assert card.rows["memory"].ratio < 0.5 and "training frames 40 fs apart" in card.notes["memory"]
     assert all(verdicts(card)[name] == "pass" for name in (*STATISTICS, "charge", "minimum", "drift_std"))
+    assert "no numbers" in card.notes["atoms_diffusion"]
+
+
+@pytest.mark.parametrize(("density", "start"), [("valence", 360), ("total", 0)])
+def test_clean_aimd_fails_no_row(density, start):
+    """A block against another, with training data that hold neither: every row about statistics passes."""
+    traj = edviz.load_sample("lithium-800K", density=density)
+    training = traj[:340] if start else traj[147:488]
+    card = evaluate(traj[start : start + 127], traj.split("test"), training, progress=False)
+    assert "fail" not in verdicts(card).values(), card
+    atoms = ("atoms_peak_position", "atoms_peak_height", "atoms_diffusion")
+    assert all(verdicts(card)[name] == "pass" for name in (*STATISTICS, *atoms, "intermediate_scattering", "memory"))
+    assert card.rows["memory"].value == pytest.approx(1, abs=0.06)
+    assert card.rows["atoms_peak_position"].value == pytest.approx(3.0, abs=0.04)
+    assert 0.9 < card.rows["atoms_diffusion"].value < 1.6 and "100.00% of the atoms" in card.notes["atoms_diffusion"]
+
+
+def test_the_atoms_of_the_reference_are_those_stored(lithium):
+    """What the one pass finds in the density, against g(r), D and F(k,t) of the trajectory's own positions."""
+    test = lithium.split("test")
+    own = evaluate(test, test, progress=False).evidence.blocks["reference"].isel(block=0)
+    assert float(own["atoms_found"]) == 1
+    positions = test.ds["positions"].values
+    stored = mean_squared_displacement(positions, 10.0, 500.0)["msd"]
+    np.testing.assert_allclose(own["msd"][20:], stored[20:], rtol=0.03)
+    g = pair_distribution(positions, test.grid.cell)["g"].values
+    assert np.abs(own["pair_distribution"].values - g).mean() < 0.06
+    expected = intermediate_scattering(test)
+    np.testing.assert_allclose(own["scattering"], expected, atol=1e-5)
+    np.testing.assert_allclose(own["scattering_k"], expected["k"])
+
+
+def test_frames_in_a_random_order_fail_what_concerns_motion(lithium):
+    test, training = lithium.split("test"), lithium[:260]
+    shuffled = np.random.default_rng(0).permutation(test.density.values)
+    card = evaluate(changed(lithium, shuffled), test, training, progress=False)
+    for name in ("atoms_peak_position", "atoms_diffusion", "intermediate_scattering", "step"):
+        assert verdicts(card)[name] == "fail", card.notes[name]
+    assert card.rows["jsd"].value == pytest.approx(0, abs=1e-12) and verdicts(card)["memory"] == "pass"
+
+
+def test_forecast_skill_of_a_rollout_over_the_reference(coarse):
+    test = coarse.split("test")
+    frozen = changed(test[3:], np.repeat(test.density.values[2:3], 124, axis=0))
+    skill = evaluate(frozen, coarse, progress=False).forecast_skill
+    np.testing.assert_allclose(skill["nmae"].sel(forecast="rollout"), skill["nmae"].sel(forecast="persistence"))
+    assert (skill["crps"].sel(forecast="climatology") > 0).all()
+    assert evaluate(coarse.split("train")[:130], coarse, progress=False).forecast_skill.sizes["lead_time"] == 0
 
 
 def test_notes_tell_how_and_why(card):

@@ -1,6 +1,7 @@
 """The page of a scorecard: everything inside, readable, and true to the card."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -8,7 +9,14 @@ import pytest
 
 import edviz
 from edviz.analysis.rows import ROWS
-from edviz.plotting.scorecard_page import SECTIONS, jsd_figure, lead_time_figure, scorecard_page
+from edviz.plotting.scorecard_page import (
+    SECTIONS,
+    jsd_figure,
+    lead_time_figure,
+    pair_figure,
+    scattering_figure,
+    scorecard_page,
+)
 from edviz.plotting.theme import AIMD, GENERATED
 
 
@@ -37,7 +45,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def card():
-    traj = edviz.load_sample("lithium-800K").resample_grid((12, 12, 12))
+    traj = edviz.load_sample("lithium-800K").resample_grid((18, 18, 18))
     reference = traj[500:540]
     early = edviz.DensityTrajectory.from_arrays(
         traj[:60].density.values, traj.grid.cell, time=reference.time[3] + 10 * np.arange(60), n_electrons=54
@@ -87,7 +95,7 @@ def test_every_row_stands_in_the_table_with_its_definition_and_note(page, card):
 
 
 def test_the_curves_have_hover_units_and_the_colours_of_all_pictures(page, card):
-    assert page.count("plotly-graph-div") == 6
+    assert page.count("plotly-graph-div") == 8
     cards = {"generated": card}
     for section in SECTIONS:
         assert section.heading in page
@@ -105,6 +113,24 @@ def test_the_memory_of_aimd_is_in_the_heading(page, card):
     assert 10 < card.autocorrelation_time < 400
 
 
+def test_motion_and_atoms_are_drawn_where_there_are_blocks(card):
+    figure = scattering_figure({"generated": card})
+    k = card.evidence.blocks["reference"]["scattering_k"].values
+    assert figure.data[0].name == f"AIMD, k = {k[0]:.2g} Å⁻¹" and len(figure.data) == 6
+    np.testing.assert_allclose([trace.y[0] for trace in figure.data], 1)
+    pairs = pair_figure({"generated": card})
+    assert [trace.name for trace in pairs.data] == ["AIMD", "generated"]
+    assert 2.8 < pairs.data[0].x[np.argmax(pairs.data[0].y)] < 3.2
+    short = replace(
+        card,
+        evidence=replace(
+            card.evidence,
+            blocks={**card.evidence.blocks, "generated": card.evidence.blocks["generated"].isel(block=[])},
+        ),
+    )
+    assert scattering_figure({"generated": short}) is None is pair_figure({"generated": short})
+
+
 def test_a_line_has_no_more_points_than_the_page_has_pixels(card):
     figure = jsd_figure({"generated": card})
     assert all(len(trace.x) == len(trace.y) <= 1500 for trace in figure.data)
@@ -113,4 +139,4 @@ def test_a_line_has_no_more_points_than_the_page_has_pixels(card):
 def test_several_cards_share_the_curves(card):
     text = scorecard_page({"a": card, "b": card}, "Two", "<p>before</p>")
     assert text.index("<p>before</p>") < text.index("how it was judged")
-    assert text.count("plotly-graph-div") == 6 and text.count("<tbody>") == 2
+    assert text.count("plotly-graph-div") == 8 and text.count("<tbody>") == 2
