@@ -1,8 +1,12 @@
+import re
 import shutil
 from pathlib import Path
+from xml.dom import minidom
 
+import ase.data
 import numpy as np
 import pytest
+from mutations import BINARY, TEXT, check_reader
 from oracles import BOHR, FIXTURES, assert_same_digits, packed_cube, packed_xsf
 
 import edviz
@@ -230,3 +234,75 @@ def test_a_file_that_was_replaced_is_not_mixed_in(tmp_path: Path) -> None:
     (folder / "charge-density.dat").write_bytes((QE / "lih-gamma.save" / "charge-density.dat").read_bytes())
     with pytest.raises(FileFormatError, match="replaced since it was opened"):
         header.values("density")
+
+
+# Damaged files --------------------------------------------------------------------------------------------------
+
+
+def summed_up(data: bytes, cell: np.ndarray) -> np.ndarray:
+    """The density of a Gamma-only charge-density.dat on 9 x 12 x 15 points by direct summation, e/angstrom^3."""
+    ngm = int(np.frombuffer(data[8:12], "<i4")[0])
+    miller = np.frombuffer(data, "<i4", 3 * ngm, MILLER).reshape(ngm, 3)
+    rho = np.frombuffer(data, "<c16", ngm, MILLER + 12 * ngm + 8)
+    waves = [np.exp(2j * np.pi * np.outer(np.arange(n) / n, h)) for n, h in zip((9, 12, 15), miller.T, strict=True)]
+    half = np.einsum("xg,yg,zg,g->xyz", *waves, rho, optimize=True)
+    return (2 * half.real - rho[(miller == 0).all(axis=1)].real.sum()) / BOHR**3
+
+
+def everything(traj: edviz.DensityTrajectory) -> dict[str, np.ndarray]:
+    return {str(name): variable.values for name, variable in traj.ds.variables.items()}
+
+
+def test_mutated_charge_density(tmp_path: Path) -> None:
+    path = copy_of("lih-gamma.save", tmp_path) / "charge-density.dat"
+    cell = edviz.open(QE / "lih-gamma.save").grid.cell
+
+    def agrees(found: dict[str, np.ndarray], content: bytes) -> bool:
+        expected = summed_up(content, cell)
+        return bool(np.allclose(found["density"][0], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max()))
+
+    counts = check_reader(
+        path.read_bytes(), lambda p: everything(edviz.open(p)), agrees, path, mutations=BINARY, seed=1
+    )
+    assert min(counts.values()) > 0
+
+
+def by_minidom(content: bytes) -> dict[str, np.ndarray]:
+    """Cell, atoms, energy and forces of a data-file-schema.xml."""
+    root = minidom.parseString(content).documentElement
+
+    def child(node, *tags):
+        for tag in tags:
+            node = next(one for one in node.childNodes if one.nodeName == tag)
+        return node
+
+    def numbers(node) -> list[float]:
+        text = "".join(one.data for one in node.childNodes if one.nodeType in (one.TEXT_NODE, one.CDATA_SECTION_NODE))
+        return [float(word) for word in text.split()]
+
+    output = child(root, "output")
+    atoms = [one for one in child(output, "atomic_structure", "atomic_positions").childNodes if one.nodeName == "atom"]
+    return {
+        "cell": np.array([numbers(child(output, "atomic_structure", "cell", f"a{i}")) for i in (1, 2, 3)]) * BOHR,
+        "positions": np.array([[numbers(atom) for atom in atoms]]) * BOHR,
+        "symbols": np.array([re.match("[A-Za-z]+", atom.getAttribute("name").strip())[0] for atom in atoms]),
+    }
+
+
+def test_mutated_xml(tmp_path: Path) -> None:
+    path = copy_of("lih.save", tmp_path) / "data-file-schema.xml"
+    expected = edviz.open(QE / "lih.save").frame(0)
+
+    def agrees(found: dict[str, np.ndarray], content: bytes) -> bool:
+        said = by_minidom(content)
+        return (
+            np.allclose(found["density"][0], expected, rtol=1e-3)
+            and all(np.allclose(found[name], said[name]) for name in ("cell", "positions"))
+            and [ase.data.chemical_symbols[n] for n in found["numbers"]]
+            == [s[:2].capitalize() for s in said["symbols"]]
+        )
+
+    counts = check_reader(
+        path.read_bytes(), lambda p: everything(edviz.open(p.parent)), agrees, path, mutations=TEXT, seed=2
+    )
+    assert min(counts.values()) > 0
