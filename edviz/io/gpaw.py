@@ -225,6 +225,10 @@ def read_ulm(path: str | os.PathLike[str]) -> dict[str, Any]:
         _, n_items, position = (int(n) for n in np.frombuffer(head[24:48], order + "i8"))
         if n_items < 1:
             raise TruncatedFileError(f"{path} holds no item: the calculation was stopped while it wrote the file")
+        if not 0 <= position <= size - 8 * n_items:
+            raise TruncatedFileError(
+                f"{path} should list {n_items} items at byte {position}, the file has {size} bytes"
+            )
         item = _integer(file, position, size, order, path)
         length = _integer(file, item, size, order, path)
         if not 0 < length <= min(size - item - 8, _MAX_JSON):

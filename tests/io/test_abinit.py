@@ -4,6 +4,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
+from mutations import BINARY, check_reader
 from oracles import BOHR, FIXTURES, packed_cube, unpacked
 from scipy.io import netcdf_file
 
@@ -150,3 +152,63 @@ def test_series(tmp_path: Path) -> None:
         shutil.copy(ABINIT / "liho_DEN", tmp_path / f"run_TIM{i}_DEN")
     traj = edviz.open(tmp_path / "run_TIM*_DEN", timestep=0.5)
     assert traj.time.tolist() == [0, 0.5]
+
+
+# Damaged files --------------------------------------------------------------------------------------------------
+
+
+def everything(traj: edviz.DensityTrajectory) -> dict[str, np.ndarray]:
+    return {str(name): variable.values for name, variable in traj.ds.variables.items()}
+
+
+@pytest.mark.parametrize(("name", "n_spin"), [("lih", 1), ("lih-spin", 2)])
+def test_mutated_binary(name: str, n_spin: int, tmp_path: Path) -> None:
+    """The oracle takes the numbers from where they lie in the undamaged file."""
+    path = tmp_path / f"{name}o_DEN"
+    good = (ABINIT / path.name).read_bytes()
+    n_points = 10 * 12 * 15
+    fields = len(good) - n_spin * (8 * n_points + 8)  # where the first component starts
+    cell_at = 24 + 4 + 4 * 18 + 8 * 7
+    third = 24 + 240 + 8
+    fourth = third + int(np.frombuffer(good, "<i4", 1, third)[0]) + 8
+
+    def agrees(found: dict[str, np.ndarray], content: bytes) -> bool:
+        components = [
+            np.frombuffer(content, "<f8", n_points, fields + 4 + i * (8 * n_points + 8)).reshape(15, 12, 10).T
+            for i in range(n_spin)
+        ]
+        cell = np.frombuffer(content, "<f8", 9, cell_at).reshape(3, 3) * BOHR
+        fractional = np.frombuffer(content, "<f8", 6, fourth + 4 + 8).reshape(2, 3)
+        same = (
+            np.allclose(found["density"][0], components[0] / BOHR**3, rtol=1e-6)
+            and np.allclose(found["cell"], cell, rtol=1e-12)
+            and np.allclose(found["positions"][0], fractional @ cell, rtol=1e-12)
+        )
+        if n_spin == 2:
+            magnetization = (2 * components[1] - components[0]) / BOHR**3
+            same = same and np.allclose(found["magnetization"][0, 0], magnetization, rtol=1e-4, atol=1e-6)
+        return bool(same)
+
+    counts = check_reader(good, lambda p: everything(edviz.open(p)), agrees, path, mutations=BINARY, seed=3)
+    assert min(counts.values()) > 0
+
+
+def test_mutated_classic_netcdf(tmp_path: Path) -> None:
+    good = classic_copy(unpacked("abinit/lih-spin-nco_DEN.nc.gz", tmp_path), tmp_path / "good.nc").read_bytes()
+    path = tmp_path / "classic_DEN.nc"
+
+    def agrees(found: dict[str, np.ndarray], content: bytes) -> bool:
+        """By xarray's own reader."""
+        path.write_bytes(content)
+        with xr.open_dataset(path, engine="scipy", mask_and_scale=False) as ds:
+            total, up = ds["density"].values[..., 0].transpose(0, 3, 2, 1) / BOHR**3
+            cell = ds["primitive_vectors"].values * BOHR
+            return bool(
+                np.allclose(found["density"][0], total, rtol=1e-6)
+                and np.allclose(found["magnetization"][0, 0], 2 * up - total, rtol=1e-4, atol=1e-6)
+                and np.allclose(found["cell"], cell, rtol=1e-12)
+                and np.allclose(found["positions"][0], ds["reduced_atom_positions"].values @ cell, rtol=1e-12)
+            )
+
+    counts = check_reader(good, lambda p: everything(edviz.open(p)), agrees, path, mutations=BINARY, seed=4)
+    assert min(counts.values()) > 0

@@ -4,6 +4,7 @@ from pathlib import Path
 import ase.io.ulm
 import numpy as np
 import pytest
+from mutations import BINARY, check_reader
 from oracles import FIXTURES
 
 import edviz
@@ -142,3 +143,32 @@ def test_cut_off(tmp_path: Path) -> None:
         path.write_bytes(data[:length])
         with pytest.raises(FileFormatError, match=r"x\.gpw"):
             edviz.open(path)
+
+
+@pytest.mark.parametrize("name", ["lih-spin", "h2-slab"])
+def test_mutated_gpw(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.gpw"
+
+    def agrees(found: dict[str, np.ndarray], content: bytes) -> bool:
+        """By ase.io.ulm."""
+        path.write_bytes(content)
+        with ase.io.ulm.open(path) as said:
+            stored = said.density.density
+            pads = [(0 if p else 1, 0) for p in said.atoms.pbc]
+            total = np.pad(stored.sum(axis=0), pads)
+            same = (
+                np.allclose(found["density"][0], total, rtol=1e-6)
+                and np.array_equal(found["cell"], said.atoms.cell)
+                and np.array_equal(found["positions"][0], said.atoms.positions)
+                and np.array_equal(found["numbers"], said.atoms.numbers)
+            )
+            if len(stored) == 2:
+                difference = np.pad(stored[0] - stored[1], pads)
+                same = same and np.allclose(found["magnetization"][0, 0], difference, rtol=1e-4, atol=1e-6)
+            return bool(same)
+
+    def read(file: Path) -> dict[str, np.ndarray]:
+        return {str(key): variable.values for key, variable in edviz.open(file).ds.variables.items()}
+
+    counts = check_reader((GPAW / path.name).read_bytes(), read, agrees, path, mutations=BINARY, seed=5)
+    assert min(counts.values()) > 0
