@@ -354,7 +354,15 @@ class _classic:
 
 
 def _netcdf_run(path: str, variables: _Netcdf4 | _Classic) -> _Run:
-    needed = ("density", "primitive_vectors", "reduced_atom_positions", "atom_species", "atomic_numbers", "nelect")
+    needed = (
+        "density",
+        "primitive_vectors",
+        "reduced_atom_positions",
+        "atom_species",
+        "atomic_numbers",
+        "nelect",
+        "usepaw",
+    )
     missing = [name for name in needed if name not in variables]
     if missing:
         raise FileFormatError(
@@ -383,7 +391,7 @@ def _netcdf_run(path: str, variables: _Netcdf4 | _Classic) -> _Run:
         fractional,
         float(np.ravel(variables["nelect"])[0]),
         float(np.ravel(variables["etot"])[0]) if "etot" in variables else 0.0,
-        "usepaw" in variables and bool(np.ravel(variables["usepaw"])[0]),
+        bool(np.ravel(variables["usepaw"])[0]),
         variables.version(),
     )
 

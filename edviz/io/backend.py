@@ -1,8 +1,8 @@
 """xarray's door to edviz: ``xarray.open_dataset(path, engine="edviz")`` reads whatever `edviz.open` reads.
 
-xarray finds the class through the entry point "edviz" of the group "xarray.backends" in pyproject.toml. The fields come
-back as dask arrays with one frame a chunk, whatever `chunks=` says, and the coordinates and attributes are those of
-docs/schema.md.
+xarray finds the class through the entry point "edviz" of the group "xarray.backends" in pyproject.toml. Fields stay on
+disk until a frame is used; with ``chunks={}`` they are dask arrays with one frame a chunk. Variables and attributes are
+those of docs/schema.md.
 """
 
 from __future__ import annotations

@@ -140,8 +140,11 @@ def _all_electron(
     path: str, known: tuple[int, int, int], grid: PeriodicGrid, refinement: int, name: str
 ) -> NDArray[np.float32]:
     same_file(path, known)
-    calculator = _gpaw().GPAW(path, txt=None)
-    values = np.asarray(calculator.get_all_electron_density(gridrefinement=refinement, pad=True))
+    gpaw = _gpaw()
+    try:
+        values = np.asarray(gpaw.GPAW(path, txt=None).get_all_electron_density(gridrefinement=refinement))
+    except Exception as error:  # GPAW raises almost anything, e.g. where its PAW data sets are not found
+        raise FileFormatError(f"{path}: GPAW {gpaw.__version__} cannot compute the density ({error!r})") from error
     return checked(path, name, values, grid)
 
 

@@ -109,6 +109,10 @@ def _structure(file: Any, path: str) -> tuple[NDArray[np.int64], NDArray[np.floa
     if name is None:
         raise FileFormatError(f"{path} holds no {' or '.join(_STRUCTURES)}: the file is damaged")
     group = file[name]
+    # vaspwave.h5 always says these two; the results of vaspout.h5 need not.
+    missing = [one for one in ("scale", "direct_coordinates") if one not in group]
+    if missing and name == _STRUCTURES[0]:
+        raise FileFormatError(f"{path} holds no {name}/{missing[0]}: the file is damaged")
     numbers = _numbers(group, path)
     cell = _scaled(group, _floats(group, "lattice_vectors", path))
     positions = _floats(group, "position_ions", path)
