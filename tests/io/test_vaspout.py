@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import edviz
-from edviz.errors import FileFormatError, MissingDataError, TruncatedFileError
+from edviz.errors import FileFormatError, GridMismatchError, MissingDataError, TruncatedFileError
 from edviz.io.vaspout import ionic_steps
 
 CELL = np.array([[2.9, 0.2, 0.1], [0.45, 3.5, 0.25], [0.3, 0.55, 4.7]])
@@ -108,6 +108,18 @@ def test_ionic_steps(tmp_path: Path) -> None:
     assert frames[1].get_potential_energy() == -7  # the column of sigma -> 0
     np.testing.assert_array_equal(frames[1].get_forces(), np.arange(9.0, 18).reshape(3, 3))
     assert frames[0].get_chemical_symbols() == ["Li", "H", "H"]
+
+
+def test_ionic_steps_serve_as_positions_of_a_series(tmp_path: Path) -> None:
+    steps = add_steps(vaspwave(tmp_path / "vaspout.h5", group="results/positions"))
+    for i in range(3):
+        path = vaspwave(tmp_path / f"step{i}.h5")
+        with h5py.File(path, "a") as file:
+            file["structure/positions/position_ions"][...] = FRACTIONAL + 0.01 * i
+    traj = edviz.open(tmp_path / "step*.h5", timestep=2.0, positions=steps)
+    np.testing.assert_allclose(traj.ds["positions"][2], (FRACTIONAL + 0.02) @ CELL)
+    with pytest.raises(GridMismatchError, match="frame 0: its positions are up to"):
+        edviz.open([tmp_path / f"step{i}.h5" for i in (2, 1, 0)], timestep=2.0, positions=steps)
 
 
 def test_no_density_is_said_clearly(tmp_path: Path) -> None:
