@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edviz.analysis.block_atoms import BlockAtoms, msd_lags, pair_distances
 from edviz.analysis.correlation import Shells, waves
+from edviz.analysis.gradients import gradient_magnitude
 from edviz.analysis.histogram import bin_coordinates, log_power_sums, safe_log
 from edviz.analysis.scattering import shell_correlation
 from edviz.errors import GridMismatchError
@@ -200,6 +201,25 @@ class Structure(PerFrame):
         return {"structure_factor": self.plan.shells.power_of(batch.waves) / self.plan.n_electrons}
 
 
+class Gradients(PerFrame):
+    """Histogram of abs(grad rho): which values lie beside which."""
+
+    variables: ClassVar = {"gradient_counts": Variable(("gradient_bin",), pool="sum")}
+
+    @classmethod
+    def applies(cls, plan: Plan) -> bool:
+        """Whether the plan has bins for it."""
+        return plan.gradient_bins is not None
+
+    def measure(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """(frame, gradient_bin)."""
+        bins = self.plan.gradient_bins
+        assert bins is not None, "applies() was not asked"
+        magnitude = gradient_magnitude(batch.values, self.plan.shells.grid)
+        smallest = np.uint16 if batch.flat.shape[1] < 1 << 16 else np.int32
+        return {"gradient_counts": bins.count(magnitude.reshape(len(batch), -1)).astype(smallest)}
+
+
 class Step(PerFrame):
     """Mean abs change since the frame before / mean density, %; not a number for a trajectory's first frame."""
 
@@ -347,4 +367,4 @@ class Atoms(Reducer):
 
 
 #: What every pass measures, in this order.
-REDUCERS: tuple[type[Reducer], ...] = (LogValues, Levels, Structure, Step, Values, Scattering, Atoms)
+REDUCERS: tuple[type[Reducer], ...] = (LogValues, Levels, Structure, Gradients, Step, Values, Scattering, Atoms)

@@ -31,10 +31,12 @@ from scipy import stats
 
 from edviz.analysis import histogram
 from edviz.analysis.atoms import MIN_FOUND
+from edviz.analysis.classifier import CLASSIFIERS, ClassifierName, classifier_two_sample_test
 from edviz.analysis.correlation import relative_rmse
 from edviz.analysis.divergence import jensen_shannon, wasserstein
 from edviz.analysis.floors import (
     Estimate,
+    cut_blocks,
     mean_with_interval,
     median_with_interval,
     noise_floor,
@@ -43,6 +45,7 @@ from edviz.analysis.floors import (
 from edviz.analysis.motion import diffusion_coefficient
 from edviz.analysis.pairs import _fit_peak
 from edviz.analysis.summary import Plan, pool_windows
+from edviz.errors import MissingDataError
 from edviz.trajectory import DensityTrajectory
 
 __all__ = ["ROWS", "WINDOW_FS", "Evidence", "Row"]
@@ -56,6 +59,7 @@ STEP_MARGIN = 0.05  # of AIMD's step: the least margin of the row step
 LOG_MARGIN = 0.01  # of AIMD's level (of its log-std for the log-mean): the least margin of the rows lognormal_*
 PEAK_MARGIN = 0.02  # angstrom: the least margin of the row atoms_peak_position
 ATOMS_MARGIN = 0.03  # of AIMD's level: the least margin of the rows atoms_peak_height and atoms_diffusion
+AUC_TOLERATED = 0.60  # of the rows c2st_*: what a later release aims at
 REMEMBERED = 0.9  # of the test frames' distance to the training data: nearer means recorded
 WINDOW_FS = 200.0  # about twice the time in which a liquid metal's density forgets itself
 MIN_WINDOWS = 8  # fewer do not show a slope
@@ -565,6 +569,66 @@ def drift_structure_factor(evidence: Evidence) -> Row:
     )
 
 
+# Classifiers
+# ----------------------------------------------------------------------------------------------------------
+
+
+def _features(evidence: Evidence, name: str) -> NDArray[np.float64]:
+    """(block, frame, feature): roots of the shares of the two histograms' bins, logarithms of S(k).
+
+    Roots make the noise of rare and of common bins alike (the Poisson count's variance-stabilising transform).
+    """
+    summary = evidence.summaries[name].stack(frame=("sample", "time"), create_index=False).transpose("frame", ...)
+    n_points = summary.attrs["n_points"]
+    tiny = np.finfo(np.float64).tiny
+    frames = np.concatenate(
+        [
+            np.sqrt(summary["counts"].values / n_points),
+            np.log(np.maximum(summary["structure_factor"].values, tiny)),
+            np.sqrt(summary["gradient_counts"].values / n_points),
+        ],
+        axis=1,
+    )
+    n_frames, n_block = evidence.summaries[name].sizes["time"], len(evidence.reference)
+    per_sample = frames.reshape(-1, n_frames, frames.shape[-1])
+    blocks = [sample[block] for sample in per_sample for block in cut_blocks(n_frames, n_block)]
+    return np.stack(blocks) if blocks else np.empty((0, n_block, frames.shape[-1]))
+
+
+def _c2st_row(evidence: Evidence, classifier: ClassifierName) -> Row:
+    """AUC against the reference; the control, training blocks against the reference, stands in the column floor."""
+    if reason := _missing(evidence):
+        return Row(note=reason)
+    reference = _features(evidence, "reference")[0]
+    training = _features(evidence, "training") if evidence.n_blocks("training") else np.empty((0, *reference.shape))
+    try:
+        test = classifier_two_sample_test(
+            _features(evidence, "generated"), reference, training, evidence.interval, classifier
+        )
+    except MissingDataError as error:
+        return Row(note=str(error))
+    found, control = test.value, test.control
+    row = Row(found.value, control.value, found.low, found.high)
+    if not np.isfinite(control.value):
+        return _noted(row, "no data", _no_floor(evidence))
+    highest = float(control.values.max())
+    note = (
+        f"{CLASSIFIERS[classifier]}, median of {len(found.values)} blocks; 0.5 = cannot tell; AIMD against AIMD "
+        f"{control.values.min():.2f} to {highest:.2f}; up to {AUC_TOLERATED:g} or that passes"
+    )
+    return _noted(row, "pass" if found.value <= max(AUC_TOLERATED, highest) else "fail", note)
+
+
+def c2st_logistic(evidence: Evidence) -> Row:
+    """AUC of logistic regression telling generated from real frames; AIMD against AIMD stands in the column floor."""
+    return _c2st_row(evidence, "logistic")
+
+
+def c2st_trees(evidence: Evidence) -> Row:
+    """AUC of boosted trees telling generated from real frames; AIMD against AIMD stands in the column floor."""
+    return _c2st_row(evidence, "trees")
+
+
 # Memory
 # ---------------------------------------------------------------------------------------------------------------
 
@@ -609,5 +673,7 @@ ROWS: dict[str, Callable[[Evidence], Row]] = {
     "drift_jsd": drift_jsd,
     "drift_std": drift_std,
     "drift_structure_factor": drift_structure_factor,
+    "c2st_logistic": c2st_logistic,
+    "c2st_trees": c2st_trees,
     "memory": memory,
 }

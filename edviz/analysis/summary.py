@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from edviz.analysis.block_atoms import atoms_to_find
 from edviz.analysis.correlation import K_MAX, Shells
 from edviz.analysis.frames import mean_density
+from edviz.analysis.gradients import GradientBins
 from edviz.analysis.histogram import LogBins, ValueBins, tails
 from edviz.analysis.reducers import REDUCERS, Batch, Reducer, Variable
 from edviz.analysis.segments import SegmentFrames, cut_segments, map_segments
 from edviz.trajectory import DensityTrajectory
 
 __all__ = ["Plan", "pool_blocks", "pool_windows", "summarise", "summarise_segment"]
+
+
+GRADIENT_FRAMES = 64  # of the reference, that fix the bins of abs(grad rho)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,7 @@ class Plan:
     n_frames: int = 0  # of the reference: the length of a block
     n_atoms: int = 0  # to look for in the density
     no_atoms: str = "atoms were not looked for"  # why not; empty if they are to be found as sites of `site_kind`
+    gradient_bins: GradientBins | None = None
 
     @classmethod
     def of(cls, reference: DensityTrajectory, progress: Any = None) -> Plan:
@@ -56,6 +61,7 @@ class Plan:
             len(reference),
             n_atoms,
             no_atoms,
+            GradientBins.of(reference[:: max(1, len(reference) // GRADIENT_FRAMES)]),
         )
 
     @property

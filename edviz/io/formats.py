@@ -133,12 +133,51 @@ def _is_xsf(head: bytes, path: Path) -> bool:
     return re.match(rb"(?:\s*#[^\n]*\n|\s)*" + _XSF_FIRST, head) is not None
 
 
-def _is_hdf5(head: bytes, path: Path) -> bool:
-    return head.startswith(HDF5_SIGNATURE[: max(len(head), 4)])
+# Formats whose content only their own module can tell.
+
+
+def _is_qe(head: bytes, path: Path) -> bool:
+    from edviz.io import qe
+
+    return qe.is_density_file(head, path)
+
+
+def _is_qe_folder(path: Path) -> bool:
+    from edviz.io import qe
+
+    return qe.is_save_folder(path)
+
+
+def _is_abinit(head: bytes, path: Path) -> bool:
+    from edviz.io import abinit
+
+    return abinit.is_density_file(head, path)
+
+
+def _is_gpw(head: bytes, path: Path) -> bool:
+    from edviz.io import gpaw
+
+    return gpaw.is_gpw(head, path)
+
+
+def _is_vasp_hdf5(head: bytes, path: Path) -> bool:
+    from edviz.io import vaspout
+
+    return vaspout.is_vasp_hdf5(head, path)
+
+
+def _is_native(head: bytes, path: Path) -> bool:
+    """HDF5 that no other code wrote, whatever it is: the reader says what is missing."""
+    others = (_is_qe, _is_abinit, _is_vasp_hdf5)
+    return head.startswith(HDF5_SIGNATURE[: max(len(head), 4)]) and not any(other(head, path) for other in others)
 
 
 #: Asked from top to bottom. Formats inside HDF5 come before edviz's own, which takes any HDF5 file that is left.
 FORMATS: tuple[Format, ...] = (
+    Format("Quantum ESPRESSO charge density", "edviz.io.qe", sniff=_is_qe, folder=_is_qe_folder),
+    Format("ABINIT _DEN", "edviz.io.abinit", sniff=_is_abinit),
+    Format("GPAW .gpw", "edviz.io.gpaw", sniff=_is_gpw),
+    Format("VASP HDF5 (vaspout.h5, vaspwave.h5)", "edviz.io.vaspout", sniff=_is_vasp_hdf5),
     Format("VASP text", "edviz.io.vasp", (".vasp",), _VASP_NAMES, _is_vasp, writes=True, compressed=True),
     Format("XSF", "edviz.io.xsf", (".xsf",), sniff=_is_xsf, writes=True, compressed=True),
     Format("VTK", "edviz.io.vtk", (".vti", ".vts", ".pvd"), reads=False, writes=True),
@@ -147,7 +186,7 @@ FORMATS: tuple[Format, ...] = (
         "edviz native (netCDF-4)",
         "edviz.io.native",
         (".h5", ".hdf5", ".nc", ".nc4"),
-        sniff=_is_hdf5,
+        sniff=_is_native,
         writes=True,
         clock=True,
     ),

@@ -195,8 +195,8 @@ def dataset(headers: Sequence[FrameHeader], time: NDArray[np.float64]) -> xr.Dat
             positions = np.stack([np.asarray(header.positions) for header in headers])
             variables["positions"] = (("time", "atom", "xyz"), positions, {"units": "angstrom"})
     for name, (dims, values, attrs) in first.extras.items():
-        same = all(np.array_equal(values, header.extras[name][1]) for header in headers[1:])
-        if same:
+        timed = name in schema.SPECS and all("time" in allowed for allowed in schema.SPECS[name].dims)
+        if not timed and all(np.array_equal(values, header.extras[name][1]) for header in headers[1:]):
             variables[name] = (dims, values, dict(attrs))
         else:
             stacked = np.stack([header.extras[name][1] for header in headers])

@@ -251,7 +251,7 @@ def with_positions_of(traj: DensityTrajectory, path: Path) -> DensityTrajectory:
     traj
         n frames.
     path
-        Anything `ase.io.read` understands, with the same n frames in the same order.
+        Anything `ase.io.read` understands, or a vaspout.h5, with the same n frames in the same order.
 
     Raises
     ------
@@ -260,14 +260,9 @@ def with_positions_of(traj: DensityTrajectory, path: Path) -> DensityTrajectory:
     GridMismatchError
         If atoms, cell, or positions that the density files hold themselves, disagree; it names the first frame.
     """
-    import ase.io
-
     from edviz.trajectory import DensityTrajectory
 
-    try:
-        frames: Any = ase.io.read(path, index=":")
-    except Exception as error:  # ASE's readers raise almost anything
-        raise MissingDataError(f"{path}: ASE cannot read positions from it ({error})") from error
+    frames = _structures(path)
     if len(frames) != len(traj):
         raise MissingDataError(
             f"{path} has {len(frames)} frames, the densities {len(traj)}: give a trajectory with one frame a density, "
@@ -299,3 +294,21 @@ def with_positions_of(traj: DensityTrajectory, path: Path) -> DensityTrajectory:
         positions=(("time", "atom", "xyz"), np.stack([a.positions for a in frames]), {"units": "angstrom"}),
     )
     return DensityTrajectory._from_valid(ds)
+
+
+def _structures(path: Path) -> Any:
+    """The frames of a trajectory file as a list of `ase.Atoms`."""
+    import ase.io
+
+    try:
+        vasp = recognise(path).module == "edviz.io.vaspout"
+    except (FileFormatError, FileNotFoundError):
+        vasp = False
+    if vasp:  # ASE does not read it
+        from edviz.io.vaspout import ionic_steps
+
+        return ionic_steps(path)
+    try:
+        return ase.io.read(path, index=":")
+    except Exception as error:  # ASE's readers raise almost anything
+        raise MissingDataError(f"{path}: ASE cannot read positions from it ({error})") from error
