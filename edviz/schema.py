@@ -46,12 +46,14 @@ DENSITY_KINDS: dict[str, tuple[str, str]] = {
     "valence": ("e/angstrom^3", "density of the valence electrons"),
     "total": ("e/angstrom^3", "density of all electrons, core + valence"),
     "pseudo": ("e/angstrom^3", "density of pseudo wave functions without augmentation"),
+    "core": ("e/angstrom^3", "density of the core electrons alone"),
+    "partial": ("e/angstrom^3", "density of chosen states only"),
     "potential": ("eV", "local potential"),
     "elf": ("1", "electron localization function"),
     "orbital": ("angstrom^-1.5", "one orbital, real part"),
 }
 #: The kinds that integrate to a number of electrons.
-ELECTRON_KINDS = ("valence", "total", "pseudo")
+ELECTRON_KINDS = ("valence", "total", "pseudo", "core", "partial")
 
 BOHR = 0.529177210544  # angstrom, CODATA 2022
 

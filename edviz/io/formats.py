@@ -108,6 +108,9 @@ def _is_vasp(head: bytes, path: Path) -> bool:
     return bool(counts) and (all(c.isdigit() for c in counts) or all(c[:1].isalpha() for c in counts))
 
 
+_VASP_NAMES = "CHG|PARCHG|AECCAR|LOCPOT|ELFCAR"
+
+
 def _is_cube(head: bytes, path: Path) -> bool:
     """Two titles, a count and an origin, three lines of a count and a vector."""
     lines = head.split(b"\n")[2:6]
@@ -176,6 +179,7 @@ FORMATS: tuple[Format, ...] = (
     Format("ABINIT _DEN", "edviz.io.abinit", sniff=_is_abinit),
     Format("GPAW .gpw", "edviz.io.gpaw", sniff=_is_gpw),
     Format("VASP HDF5 (vaspout.h5, vaspwave.h5)", "edviz.io.vaspout", sniff=_is_vasp_hdf5),
+    Format("VASP text", "edviz.io.vasp", (".vasp",), _VASP_NAMES, _is_vasp, writes=True, compressed=True),
     Format(
         "edviz native (netCDF-4)",
         "edviz.io.native",

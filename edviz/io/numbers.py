@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from edviz.errors import NonFiniteError
 from edviz.io.text import Text, number, shown
 
-__all__ = ["check_count", "read_block", "skip_block"]
+__all__ = ["check_count", "jump_block", "read_block", "skip_block"]
 
 _CHUNK = 1 << 18
 _BATCH_LINES = 4096
@@ -542,32 +542,44 @@ def _shape(token: bytes) -> bytes:
 # Skipping a block ---------------------------------------------------------------------------------------------
 
 
-def skip_block(text: Text, count: int, *, strict: bool = False) -> None:
-    """Go over a block as `read_block` would, without reading its numbers where their layout tells its length.
+def jump_block(text: Text, count: int) -> bool:
+    """Go over a block in one step, by the length that its first line and even columns give it.
 
-    In a plain file the jump costs nothing; what lies after the block then tells whether the layout held. The numbers
-    are checked when they are read.
+    In a plain file the jump costs nothing; in a packed one it is unpacked and thrown away.
+
+    Returns
+    -------
+    Whether the jump ended right after a line end. If not, the place is lost: go back and use `skip_block`. What lies
+    behind the block then tells whether the layout held; the numbers are checked when they are read.
+
+    Raises
+    ------
+    TruncatedFileError
+        If the rest of the file cannot hold the block.
+    """
+    check_count(text, count)
+    line = text.peek_line()
+    row = len(line.split())
+    layout = _layout_of(line)
+    length, width = _even_columns(line) if layout is None else (len(line), layout.width)
+    if not row or not length:
+        return False
+    full, rest = divmod(count, row)
+    ahead = full * length + (length - (row - rest) * width if rest else 0)
+    if text.size is not None and text.offset + ahead > text.size:
+        return False
+    text.skip_to(text.offset + ahead - 1, text.line_number + full + bool(rest))
+    return text.take(1) == b"\n"
+
+
+def skip_block(text: Text, count: int, *, strict: bool = False) -> None:
+    """Go over a block number by number, as `read_block` does.
 
     Raises
     ------
     As `read_block`.
     """
     check_count(text, count)
-    line = text.peek_line()
-    row = len(line.split())
-    layout = _layout_of(line)
-    if layout is None or not row:
-        length, wide = _even_columns(line)
-    else:
-        length, wide = len(line), layout.width
-    if row and length:
-        full, rest = divmod(count, row)
-        ahead = full * length + (length - (row - rest) * wide if rest else 0)
-        start = text.offset
-        lines = full + bool(rest)
-        if (text.size is not None and start + ahead <= text.size) and _ends_a_line(text, start + ahead):
-            text.skip_to(start + ahead, text.line_number + lines)
-            return
     block = _Block(text, count, None, strict, 1.0)
     scratch = np.empty(min(count, 1 << 16), dtype=np.float32)
     while block.done < count:
@@ -581,10 +593,3 @@ def _even_columns(line: bytes) -> tuple[int, int]:
     if not row or body % row:
         return 0, 0
     return len(line), body // row
-
-
-def _ends_a_line(text: Text, offset: int) -> bool:
-    """Whether the byte before an offset of a plain file is a line end and no number is cut there."""
-    with open(text.path, "rb") as file:
-        file.seek(offset - 1)
-        return file.read(1) == b"\n"

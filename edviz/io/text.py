@@ -45,6 +45,7 @@ class Text:
         self._at = 0
         self._offset = 0  # of the buffer's first byte
         self._end = False
+        self._ahead = 1 << 14
         #: Number of the line read last, counted from 1.
         self.line_number = 0
         if offset:
@@ -106,7 +107,7 @@ class Text:
         have = len(self._buffer) - self._at
         while have < size and not self._end:
             try:
-                piece = self._file.read(max(size - have, _READ))
+                piece = self._file.read(max(size - have, self._ahead))
             except compression.stream_errors() as error:
                 raise TruncatedFileError(
                     f"{self.path}, after line {self.line_number}: unpacking ({self.packed or 'reading'}) fails "
@@ -115,6 +116,7 @@ class Text:
             if not piece:
                 self._end = True
                 break
+            self._ahead = min(2 * self._ahead, _READ)  # a header needs little, a block much
             self._offset += self._at
             self._buffer = self._buffer[self._at :] + piece if have else piece
             self._at = 0
@@ -129,6 +131,12 @@ class Text:
         """Go over bytes that were used through `window`."""
         self._at += size
         self.line_number += lines
+
+    def take(self, size: int) -> bytes:
+        """The next bytes, fewer at the end of the file; lines are not counted."""
+        size = min(size, self.need(size))
+        self._at += size
+        return self._buffer[self._at - size : self._at]
 
     def raw_line(self) -> bytes:
         """The next line with its end; empty at the end of the file."""
@@ -201,6 +209,10 @@ class Text:
                 self.truncated(f"{what}: {len(tokens)} numbers, not {least}")
             self.fail(f"{what}: {len(tokens)} numbers, not {least}")
         return [number(self, token, what) for token in tokens[: least if most is None else None]]
+
+    def numbers_of(self, tokens: list[bytes], what: str) -> list[float]:
+        """Words of the line read last as numbers."""
+        return [number(self, token, what) for token in tokens]
 
     def integer(self, token: bytes, what: str, low: int, high: int) -> int:
         """A token as an integer within bounds."""

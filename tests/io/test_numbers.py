@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edviz.errors import FileFormatError, NonFiniteError, TruncatedFileError
-from edviz.io.numbers import read_block, skip_block
+from edviz.io.numbers import jump_block, read_block, skip_block
 from edviz.io.text import Text
 
 
@@ -206,10 +206,18 @@ def test_lost_and_doubled_lines(damaged):
 
 
 @pytest.mark.parametrize("name", ["CHGCAR, E17.11 after a blank", "no columns", "G11.5 as in CHG"])
-def test_skipping_ends_where_reading_ends(tmp_path, name):
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_skipping_ends_where_reading_ends(tmp_path, name, pack):
     text = written(np.random.default_rng(0).uniform(1, 2, 1003), 5, FORMS[name])
-    (tmp_path / "block").write_text(text + "next\n")
+    (tmp_path / "block").write_bytes(pack((text + "next\n").encode()))
     with Text(tmp_path / "block") as file:
         skip_block(file, 1003, strict=True)
         assert file.line("the next line") == b"next"
         assert file.line_number == 202
+    with Text(tmp_path / "block") as file:
+        if name == "no columns":
+            assert not jump_block(file, 1003) or file.line(" ") != b"next"
+        else:
+            assert jump_block(file, 1003)
+            assert file.line("the next line") == b"next"
+            assert file.line_number == 202
