@@ -1,6 +1,7 @@
 """The command line: a thin layer over the same functions, for clusters and scripts.
 
 edviz info FILE                          what is in a trajectory file
+edviz convert IN... OUT                  files of any code into one trajectory file, or a series of another format
 edviz train DATA OUT [--config ...]      train, with a progress bar; Ctrl-C leaves a run that resumes
 edviz rollout EMULATOR CONTEXT OUT       generate a trajectory
 edviz evaluate GENERATED REFERENCE       the scorecard
@@ -11,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edviz.errors import EdvizError
+from edviz.errors import ArgumentError, EdvizError
 
 if TYPE_CHECKING:
     from edviz.trajectory import DensityTrajectory
@@ -55,6 +56,53 @@ def info(file: Annotated[str, typer.Argument(help="a trajectory file, or sample:
         trajectory = _trajectory(file)
         typer.echo(repr(trajectory))
         typer.echo(str(trajectory.ds))
+
+
+@app.command()
+def convert(
+    paths: Annotated[
+        list[str], typer.Argument(help="files, patterns or a folder, then the file to write", metavar="IN... OUT")
+    ],
+    timestep: Annotated[Optional[float], typer.Option(help="fs between frames, for files without times")] = None,  # noqa: UP045
+    positions: Annotated[Optional[Path], typer.Option(help="a trajectory that ASE reads, for the atoms")] = None,  # noqa: UP045
+    option: Annotated[
+        list[str] | None, typer.Option(help="an option of the reader: density_kind=total, orbital=5")
+    ] = None,
+    workers: Annotated[Optional[int], typer.Option(help="processes; by default one a processor, four at most")] = None,  # noqa: UP045
+    overwrite: Annotated[bool, typer.Option(help="start anew instead of going on")] = False,
+) -> None:
+    """Convert files; the same command goes on where a stopped one ended.
+
+    OUT is run.h5, or a name with a number for a file a frame: CHGCAR_%04d, rho-%d.cube.
+    """
+    import edviz
+    from edviz.io.convert import convert as write
+    from edviz.io.convert import left_behind
+
+    with _plain_errors():
+        if len(paths) < 2:
+            raise ArgumentError("name the files to read and, last, the file to write")
+        *sources, out = paths
+        options: dict[str, Any] = dict(_reader_option(text) for text in option or ())
+        source: Any = sources if len(sources) > 1 else sources[0]
+        trajectory = edviz.open(source, timestep=timestep, positions=positions, **options)
+        lost = left_behind(trajectory) if out.endswith((".h5", ".hdf5", ".nc", ".nc4")) else []
+        if lost:
+            typer.echo(f"edviz: left out: {', '.join(lost)} (traj.to_file keeps them)", err=True)
+        try:
+            n_frames = write(trajectory, out, workers=workers, overwrite=overwrite)
+        except KeyboardInterrupt:
+            typer.echo(f"stopped; the same command goes on with {out}")
+            raise typer.Exit(130) from None
+        typer.echo(f"{out}: {n_frames} frames written, {len(trajectory)} in all")
+
+
+def _reader_option(text: str) -> tuple[str, Any]:
+    """``orbital=5`` as a name and a number or text."""
+    name, found, value = text.partition("=")
+    if not found:
+        raise ArgumentError(f"--option takes name=value; got '{text}'")
+    return name, int(value) if value.lstrip("-").isdigit() else value
 
 
 @app.command()

@@ -509,16 +509,21 @@ def _one_frame_a_chunk(ds: xr.Dataset, where: str | None = None, lazy: bool = Fa
         chunks = {dim: -1 if dim in schema.FIELD_DIMS else 1 for dim in variable.dims}
         chunked = variable.chunk(chunks)
         if where is not None:
-            frames = xr.DataArray(np.arange(ds.sizes["time"]), dims="time")
-            chunked = _map_fields(_checked, chunked, variable.shape[-3:], frames, name=str(name), where=where)
+            # Block by block, not through apply_ufunc, which would copy every frame once more.
+            check = partial(_checked, name=str(name), where=where, time_axis=variable.dims.index("time"))
+            data = chunked.data
+            chunked = chunked.copy(data=data.map_blocks(check, dtype=data.dtype, meta=data._meta))
         ds[name] = chunked
     if source is not None:
         ds.encoding["source"] = source
     return ds
 
 
-def _checked(values: NDArray[Any], frames: NDArray[Any], *, name: str, where: str) -> NDArray[Any]:
-    schema.check_finite(values[None], name, where, first_frame=int(np.ravel(frames)[0]))
+def _checked(
+    values: NDArray[Any], *, name: str, where: str, time_axis: int, block_info: dict[Any, Any] | None = None
+) -> NDArray[Any]:
+    frame = block_info[0]["chunk-location"][time_axis] if block_info else 0  # one frame a chunk
+    schema.check_finite(values[None], name, where, first_frame=int(frame))
     return values
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edviz.errors import FileFormatError, TruncatedFileError
+from edviz.io.compression import SUFFIXES
 
 __all__ = ["FORMATS", "HEAD_BYTES", "Format", "for_writing", "listing", "recognise"]
 
@@ -80,10 +81,8 @@ class Format:
 
     def named(self, path: Path) -> bool:
         """Whether the name of the file is typical of the format."""
-        name = path.name.lower()
-        return bool(self.names and re.match(self.names, path.name)) or any(
-            suffix in (name[-len(suffix) :], "." + name.split(".", 1)[-1]) for suffix in self.suffixes
-        )
+        bare = next((path.stem for suffix in SUFFIXES if path.suffix.lower() == suffix), path.name)
+        return bool(self.names and re.match(self.names, bare)) or bare.lower().endswith(self.suffixes or ("\0",))
 
 
 # Recognition by content ---------------------------------------------------------------------------------------
@@ -180,6 +179,9 @@ FORMATS: tuple[Format, ...] = (
     Format("GPAW .gpw", "edviz.io.gpaw", sniff=_is_gpw),
     Format("VASP HDF5 (vaspout.h5, vaspwave.h5)", "edviz.io.vaspout", sniff=_is_vasp_hdf5),
     Format("VASP text", "edviz.io.vasp", (".vasp",), _VASP_NAMES, _is_vasp, writes=True, compressed=True),
+    Format("XSF", "edviz.io.xsf", (".xsf",), sniff=_is_xsf, writes=True, compressed=True),
+    Format("VTK", "edviz.io.vtk", (".vti", ".vts", ".pvd"), reads=False, writes=True),
+    Format("cube", "edviz.io.cube", (".cube", ".cub"), sniff=_is_cube, writes=True, compressed=True),
     Format(
         "edviz native (netCDF-4)",
         "edviz.io.native",
@@ -237,6 +239,8 @@ def for_writing(path: str | os.PathLike[str]) -> Format:
         If none does, listing what edviz writes.
     """
     path = Path(path)
+    if path.suffix.lower() in SUFFIXES:
+        raise FileFormatError(f"{path}: edviz writes no packed text files; write {path.stem} and pack it afterwards")
     found = [known for known in FORMATS if known.writes and known.named(path)]
     if not found:
         raise FileFormatError(f"{path}: no format for the suffix '{path.suffix}'; edviz writes {listing(writing=True)}")

@@ -14,8 +14,11 @@ Nothing is allocated that the size of the file does not justify.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +26,9 @@ from numpy.typing import NDArray
 from edviz.errors import NonFiniteError
 from edviz.io.text import Text, number, shown
 
-__all__ = ["check_count", "jump_block", "read_block", "skip_block"]
+__all__ = ["check_count", "jump_block", "read_block", "read_pieces", "skip_block"]
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 19
 _BATCH_LINES = 4096
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -35,6 +38,8 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _TOKEN = re.compile(rb"([+-]?\d?)\.(\d+)([eEdD])[+-]\d\d(?!\d)")
 _HEAD = 5  # digits after the point that the load with sign and point holds
 _ZEROS = 0x3030303030303030
+_ALL_SLACK = 0x7676767676767676
+_ALL_HIGH = 0x8080808080808080
 
 
 @dataclass(frozen=True)
@@ -128,33 +133,33 @@ def _sign_table() -> NDArray[np.int8]:
 
 
 _SIGNS = _sign_table()
-_TENS: dict[int, NDArray[np.float64]] = {}
 
 
-def _tens(digits: int) -> NDArray[np.float64]:
-    """(1000,) power of ten by 100 s + exponent, s = 0 for plus and 6 for minus (their exclusive or), less the digits.
+@lru_cache(maxsize=64)
+def _tens(digits: int, scale: float) -> NDArray[np.float64]:
+    """(256,) scale times the power of ten by 17 s + exponent, s = 0 for plus and 6 for minus, less the digits."""
+    table = np.zeros(256)
+    for exponent in range(100):
+        table[exponent] = float(f"1e{exponent - digits}") * scale
+        table[102 + exponent] = float(f"1e{-exponent - digits}") * scale
+    return table
 
-    NaN where s is neither: another character stood in the place of the sign.
-    """
-    if digits not in _TENS:
-        table = np.full(1000, np.nan)
-        for exponent in range(100):
-            table[exponent] = float(f"1e{exponent - digits}")
-            table[600 + exponent] = float(f"1e{-exponent - digits}")
-        _TENS[digits] = table
-    return _TENS[digits]
+
+@lru_cache(maxsize=32)
+def _decoder(layout: _Layout, scale: float) -> _Decoder:
+    return _Decoder(layout, scale)
 
 
 class _Decoder:
-    """Turns lines of one layout into numbers."""
+    """Turns lines of one layout into numbers times `scale`."""
 
-    def __init__(self, layout: _Layout) -> None:
+    def __init__(self, layout: _Layout, scale: float) -> None:
         self.layout = layout
         # The load that starts at the sign holds the first digits; the others come in groups of up to eight.
         self.head = min(_HEAD, layout.digits)
         rest = layout.digits - self.head
         self.groups = [8] * (rest // 8) if rest % 8 == 0 else [rest % 8] + [8] * (rest // 8)
-        self.tens = _tens(layout.digits)
+        self.tens = _tens(layout.digits, scale)
         digits_at = range(3, 3 + self.head)
         expected = {0: 0x20, 1: 0x30, 2: 0x2E} | dict.fromkeys(digits_at, 0x30)
         self.expect = _bytes_mask(expected)
@@ -188,72 +193,91 @@ class _Decoder:
         layout = self.layout
         full, step = (*shape, layout.fields), (*strides, layout.width)
         sign = at + layout.start
+        wrong: list[NDArray[Any]] = []
 
-        def load(offset: int, dtype: str) -> NDArray[np.uint64]:
-            return np.ndarray(full, dtype, buffer, sign + offset, step).copy()
-
-        end = 3 + layout.digits
-        bad: NDArray[np.bool_] | None = None
-        wrong: list[NDArray[np.uint64]] = []
-
-        head = load(0, "<u8")
-        head ^= self.expect
-        check = (head + self.slack) | head
-        check &= self.high
+        # Exclusive or with what must stand there leaves 0 for a fixed byte and 0 to 9 for a digit; adding the slack
+        # lifts anything else over 127.
+        head = np.ndarray(full, "<u8", buffer, sign, step) ^ self.expect
+        check = head + self.slack
+        check |= head
         negative: NDArray[np.bool_] | None = None
-        lead: NDArray[np.int8] | None = None
-        if check.any():
-            lead = _SIGNS[np.ndarray(full, "<u2", buffer, sign, step)]
+        lead: NDArray[np.int64] | None = None
+        if np.bitwise_or.reduce(check, axis=None) & self.high:
+            codes = _SIGNS[np.ndarray(full, "<u2", buffer, sign, step)]
             check = (head & ~np.uint64(0xFFFF)) + self.signed_slack
             check |= head
             check &= self.signed_high
-            check |= (lead == 127).astype(np.uint64)
-            negative = lead < 0
-            lead = np.where(negative, -100 - lead, lead).astype(np.int8)
-            if check.any():
-                wrong.append(check)
-        # The digit before the point moves over it, next to those behind.
-        pieces = (head & self.digit_mask) << np.uint64(8 * (5 - self.head))
-        if lead is None:
-            pieces |= (head & self.lead_mask) << np.uint64(8 * (6 - self.head))
-        mantissa = _eight_digits(pieces).astype(np.float64)
+            wrong += [check, codes == 127]
+            negative = codes < 0
+            lead = np.where(negative, -100 - codes.astype(np.int64), codes)
+            mantissa = (head & self.digit_mask) << np.uint64(8 * (5 - self.head))
+        elif self.head == _HEAD and not np.bitwise_or.reduce(head, axis=None) & self.lead_mask:
+            mantissa = head  # 0.ddddd: nothing but the digits is left
+        else:
+            # The digit before the point moves over it, next to those behind.
+            mantissa = (head & self.digit_mask) << np.uint64(8 * (5 - self.head))
+            mantissa |= (head & self.lead_mask) << np.uint64(8 * (6 - self.head))
+        mantissa = _eight_digits(mantissa)
         if lead is not None:
-            mantissa += lead * np.float64(10.0**self.head)
+            mantissa += (lead * 10**self.head).astype(np.uint64)
         at_digit = 3 + self.head
+        number: NDArray[np.float64] | None = None
+        n_digits = 1 + self.head
         for size in self.groups:
             at_digit += size
-            digits = load(at_digit - 8, "<u8")
-            digits ^= np.uint64(_ZEROS)
+            digits = np.ndarray(full, "<u8", buffer, sign + at_digit - 8, step) ^ np.uint64(_ZEROS)
             if size < 8:
                 digits &= ~np.uint64((1 << 8 * (8 - size)) - 1)
-            check = (digits + np.uint64(0x7676767676767676)) | digits
-            check &= np.uint64(0x8080808080808080)
-            if np.bitwise_or.reduce(check, axis=None):
-                wrong.append(check)
+            check = digits + np.uint64(_ALL_SLACK)
+            check |= digits
+            if np.bitwise_or.reduce(check, axis=None) & np.uint64(_ALL_HIGH):
+                wrong.append(check & np.uint64(_ALL_HIGH))
                 digits &= np.uint64(0x0F0F0F0F0F0F0F0F)
-            mantissa *= 10.0**size
-            mantissa += _eight_digits(digits)
-        exponent = np.ndarray(full, "<u4", buffer, sign + end, step) ^ self.exponent_expect
-        check4 = (exponent + self.exponent_slack) | exponent
-        check4 &= np.uint32(0x80808080)
-        if np.bitwise_or.reduce(check4, axis=None):
-            wrong.append(check4.astype(np.uint64))
-            exponent &= np.uint32(0x09090900)
-        index = ((exponent >> np.uint32(8)) & np.uint32(0xF)) * np.uint32(100)
-        index += ((exponent >> np.uint32(16)) & np.uint32(0xF)) * np.uint32(10)
-        index += exponent >> np.uint32(24)
-        mantissa *= self.tens.take(index, mode="clip")
+            digits = _eight_digits(digits)
+            n_digits += size
+            if n_digits < 19:
+                mantissa *= np.uint64(10**size)
+                mantissa += digits
+            else:
+                number = (mantissa.astype(np.float64) if number is None else number) * 10.0**size + digits
+        if number is None:
+            number = mantissa.astype(np.float64)
+        number *= self.tens.take(self._exponents(buffer, sign + 3 + layout.digits, full, step, wrong))
         if negative is not None:
-            np.negative(mantissa, out=mantissa, where=negative)
-        if np.isnan(np.sum(mantissa)):
-            wrong.append(np.isnan(mantissa).astype(np.uint64))
+            np.negative(number, out=number, where=negative)
+        bad: NDArray[np.bool_] | None = None
         for one in wrong:
             lines = (one != 0).any(axis=-1)
             bad = lines if bad is None else bad | lines
         rest = self._off_column(buffer, at, shape, strides)
         if rest is not None:
             bad = rest if bad is None else bad | rest
-        return mantissa, bad
+        return number, bad if bad is not None and bad.any() else None
+
+    def _exponents(
+        self,
+        buffer: bytes,
+        at: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        wrong: list[NDArray[Any]],
+    ) -> NDArray[np.uint32]:
+        """Places in the table of powers, 17 s + exponent; appends to `wrong` where there is no exponent."""
+        exponent = np.ndarray(shape, "<u4", buffer, at, strides) ^ self.exponent_expect
+        check = exponent + self.exponent_slack
+        check |= exponent
+        if np.bitwise_or.reduce(check, axis=None) & np.uint32(0x80808080):
+            wrong.append(check & np.uint32(0x80808080))
+            exponent &= np.uint32(0x0F0F0F00)
+        if np.bitwise_or.reduce(exponent, axis=None) & np.uint32(0xFF00):
+            signs = np.ndarray(shape, np.uint8, buffer, at + 1, strides)
+            off = (signs != ord("+")) & (signs != ord("-"))
+            if off.any():
+                wrong.append(off)
+        # The highest byte of the product: 17 s + 10 d + d'; the lower ones cannot carry into it.
+        exponent *= np.uint32(17 << 16 | 10 << 8 | 1)
+        exponent >>= np.uint32(24)
+        return exponent
 
     def _off_column(
         self, buffer: bytes, at: int, shape: tuple[int, ...], strides: tuple[int, ...]
@@ -340,6 +364,24 @@ def read_block(
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
+def read_pieces(
+    text: Text, count: int, size: int, *, strict: bool = False, scale: float = 1.0
+) -> Iterator[NDArray[np.float32]]:
+    """As `read_block`, in pieces of `size` numbers (the last one shorter); each is overwritten by the next.
+
+    Raises
+    ------
+    As `read_block`.
+    """
+    check_count(text, count)
+    block = _Block(text, count, None, strict, scale)
+    scratch = np.empty(min(size, count), dtype=np.float32)
+    while block.done < count:
+        piece = scratch[: min(size, count - block.done)]
+        block.read(piece)
+        yield piece
+
+
 def _read_into(text: Text, out: NDArray[np.float32], count: int, run: int | None, strict: bool, scale: float) -> None:
     _Block(text, count, run, strict, scale).read(out)
 
@@ -361,6 +403,8 @@ class _Block:
         # Where lines restart after every run, the first line is at most one run long.
         self.run = run if run is not None and 0 < self.row <= run else None
         self.patience = 0
+        #: Of the lines, as long as they keep to it.
+        self.layout: _Layout | None = None
 
     def read(self, out: NDArray[np.float32]) -> None:
         """Fill `out` with the next numbers."""
@@ -373,13 +417,14 @@ class _Block:
                 filled += len(taken)
                 self.done += len(taken)
                 continue
-            if self.patience == 0:
+            if self.patience == 0 and len(out) - filled >= min(self.row, self.count - self.done):
                 quick = self._fast(out[filled:])
                 if quick:
                     filled += quick
                     continue
                 self.patience = 8
-            self.patience -= 1
+                self.layout = None
+            self.patience = max(0, self.patience - 1)
             self.left_over = self._slow(min(len(out) - filled, self.count - self.done))
         # A last line may hold more than the block: of two columns, or because a line is missing before.
         if self.done == self.count and self.left_over:
@@ -392,8 +437,11 @@ class _Block:
 
     def _fast(self, out: NDArray[np.float32]) -> int:
         """Decode one chunk of full lines (or of runs of lines) into `out`; how many numbers, 0 if it cannot."""
-        layout = _layout_of(self.text.peek_line())
+        if self.layout is None:
+            self.layout = _layout_of(self.text.peek_line())
+        layout = self.layout
         if layout is None or layout.fields != self.row:
+            self.layout = None
             return 0
         if self.run is not None and self.run % self.row:
             return self._fast_runs(out, layout)
@@ -402,7 +450,7 @@ class _Block:
         if not lines:
             return 0
         buffer, at = self.text.window()
-        values, bad = _Decoder(layout).decode(buffer, at, (lines,), (layout.length,))
+        values, bad = _decoder(layout, self.scale).decode(buffer, at, (lines,), (layout.length,))
         if bad is not None and not self._mend(values, bad, buffer, at, layout, lines):
             return 0
         if not self._store(out[: values.size], values):
@@ -429,7 +477,7 @@ class _Block:
         found = []
         for one, lines, before, where in parts:
             start = at + before * layout.length
-            values, bad = _Decoder(one).decode(buffer, start, (runs, lines), (length, layout.length))
+            values, bad = _decoder(one, self.scale).decode(buffer, start, (runs, lines), (length, layout.length))
             if bad is not None:
                 return 0
             found.append((values.reshape(runs, -1), where))
@@ -452,16 +500,15 @@ class _Block:
             tokens = line.split()
             if line.find(b"\n") != layout.length - 1 or len(tokens) != self.row:
                 return False
-            values[row] = [number(self.text, t, "", self.text.line_number + int(row) + 1) for t in tokens]
+            words = [number(self.text, t, "", self.text.line_number + int(row) + 1) for t in tokens]
+            values[row] = np.array(words) * self.scale
         return True
 
     def _store(self, out: NDArray[np.float32], values: NDArray[np.float64]) -> bool:
-        """Scale and round to single precision; False if a number is beyond it (`_slow` then names the line)."""
-        if self.scale != 1.0:
-            values *= self.scale
+        """Round to single precision; False if a number is beyond it (`_slow` then names the line)."""
         with np.errstate(over="ignore"):
             out[...] = values.reshape(out.shape)
-        return bool(np.isfinite(np.sum(out, dtype=np.float64)))
+        return bool(np.isfinite(out.max()) and np.isfinite(out.min()))
 
     # Word by word -----------------------------------------------------------------------------------------
 

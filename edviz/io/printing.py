@@ -52,7 +52,7 @@ def _fields(values: NDArray[np.float64], width: int, digits: int) -> NDArray[np.
 
 
 def fortran_lines(
-    values: NDArray[np.floating], *, per_line: int, digits: int, width: int, scale: float = 1.0
+    values: NDArray[np.floating], *, per_line: int, digits: int, width: int, scale: float = 1.0, run: int | None = None
 ) -> Iterator[bytes]:
     """Lines of numbers in Ew.d, in pieces.
 
@@ -66,17 +66,24 @@ def fortran_lines(
         Digits after the point and characters a number; at least ``digits + 7``, so that blank, sign and zero fit.
     scale
         Multiply by this.
+    run
+        Lines start anew after every so many numbers.
 
     Yields
     ------
     Whole lines; each number is right to half a unit of its last digit.
     """
-    step = _CHUNK // per_line * per_line
+    if run is not None:
+        step = max(1, _CHUNK // run) * run
+    else:
+        step = _CHUNK // per_line * per_line
     for start in range(0, len(values), step):
         fields = _fields(values[start : start + step].astype(np.float64) * scale, width, digits)
-        full = len(fields) // per_line * per_line
-        lines = fields[:full].reshape(-1, per_line * width)
-        ended = np.concatenate([lines, np.full((len(lines), 1), 10, dtype=np.uint8)], axis=1)
-        yield ended.tobytes()
-        if full < len(fields):
-            yield fields[full:].tobytes() + b"\n"
+        rows = fields.reshape(len(fields) // run if run else 1, -1)
+        full = rows.shape[1] // (per_line * width) * per_line * width
+        lines = rows[:, :full].reshape(len(rows), -1, per_line * width)
+        ends = np.full((*lines.shape[:2], 1), 10, dtype=np.uint8)
+        parts = [np.concatenate([lines, ends], axis=2).reshape(len(rows), -1)]
+        if full < rows.shape[1]:
+            parts += [rows[:, full:], np.full((len(rows), 1), 10, dtype=np.uint8)]
+        yield np.concatenate(parts, axis=1).tobytes()

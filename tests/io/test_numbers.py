@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edviz.errors import FileFormatError, NonFiniteError, TruncatedFileError
-from edviz.io.numbers import jump_block, read_block, skip_block
+from edviz.io.numbers import jump_block, read_block, read_pieces, skip_block
 from edviz.io.text import Text
 
 
@@ -108,6 +108,19 @@ def test_the_scale_is_applied_in_double_precision(tmp_path):
     np.testing.assert_array_equal(found, (expected(text) / 3).astype(np.float32))
 
 
+@pytest.mark.parametrize("size", [1, 3, 17, 1000, 40_000, 200_000])
+@pytest.mark.parametrize("name", ["CHGCAR, E17.11 after a blank", "no columns"])
+def test_pieces_join_to_the_block(tmp_path, name, size):
+    values = np.random.default_rng(0).uniform(1, 2, 2003 if size < 100 else 100_003)
+    text = written(values, 5, FORMS[name])
+    (tmp_path / "block").write_text(text + "next line\n")
+    with Text(tmp_path / "block") as file:
+        pieces = [piece.copy() for piece in read_pieces(file, values.size, size, strict=True)]
+        assert file.line(" ") == b"next line"
+    assert {len(piece) for piece in pieces[:-1]} <= {size}
+    np.testing.assert_array_equal(np.concatenate(pieces), expected(text).astype(np.float32))
+
+
 def test_packed_blocks(tmp_path):
     text = written(np.arange(100_003.0), 5, FORMS["CHGCAR, E17.11 after a blank"])
     (tmp_path / "block").write_bytes(gzip.compress(text.encode()))
@@ -162,7 +175,7 @@ def test_damage_is_named_by_file_and_line(damaged, new, error, message):
         damaged(change)
 
 
-@pytest.mark.parametrize("byte", ["*", "/", ":", ",", "x", "\0", "7", " ", "-", "+", ".", "é"])
+@pytest.mark.parametrize("byte", ["*", "/", ":", ",", "x", "\0", "7", " ", "-", "+", ".", "é", "e"])
 def test_no_byte_of_a_line_can_change_unnoticed(damaged, byte):
     """Wherever a byte changes, the answer is that of float, or an error."""
     changed: list[str] = []
