@@ -36,7 +36,13 @@ class EdvizBackend(BackendEntrypoint):
         "timestep",
         "positions",
         "density_kind",
+        "units",
         "orbital",
+        "value",
+        "periodic",
+        "grid",
+        "component",
+        "species",
         "all_electron",
         "refinement",
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 from mutations import N_MUTATIONS, check_reader
 
@@ -61,6 +62,8 @@ def _check(
     n: int,
     seed: int,
 ) -> None:
+    # dask's threads do not live on in a forked process, but its pool believes they do.
+    dask.config.set(scheduler="synchronous")
     try:
         sender.send(check_reader(content, read, agrees, path, mutations=mutations, n=n, seed=seed))
     except BaseException as error:
