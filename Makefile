@@ -16,9 +16,9 @@ $(VENV)/ready: pyproject.toml constraints.txt
 demo: $(VENV)/ready   ## train, roll out, compare on the bundled AIMD; writes demo/report.html
 	$(BIN)/python scripts/demo.py --out demo
 
-test: $(VENV)/ready   ## all tests, tutorials included
+test: $(VENV)/ready   ## all tests, tutorials and notebooks included
 	$(BIN)/python -m pytest tests --ignore=tests/benchmarks
-	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=900 tutorials
+	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=900 tutorials notebooks
 
 fuzz: $(VENV)/ready   ## thousands of damaged files for every reader
 	EDVIZ_FUZZ=2000 $(BIN)/python -m pytest tests/io -k mutated

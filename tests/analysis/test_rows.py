@@ -207,3 +207,23 @@ def test_the_window_is_at_least_a_frame():
     evidence = SimpleNamespace(interval=500.0)
     assert Evidence.n_window.fget(evidence) == 1
     assert Evidence.n_window.fget(SimpleNamespace(interval=10.0)) == 20
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(0.9, "pass"), (1.1, "pass"), (0.89, "fail"), (np.nan, "no data")])
+def test_memory_passes_from_nine_tenths(noise, ratio, verdict):
+    found = xr.Dataset(
+        {"ratio": ratio, "low": 0.8, "high": 1.2, "generated": ("query", [1.0]), "test": ("test_query", [1.0])},
+        attrs={"n_training": 100, "stride_fs": 40.0},
+    )
+    row = ROWS["memory"](replace(noise, memorised=found))
+    assert row.verdict == verdict and row.floor == 1 and "100 training frames 40 fs apart" in row.note
+    assert ROWS["memory"](replace(noise, notes={"memory": "too near"})).note == "too near"
+    assert "pass training=" in ROWS["memory"](noise).note
+
+
+def test_blocks_too_short_for_f_of_k_and_t_say_so(noise, make_noise):
+    row = ROWS["intermediate_scattering"](noise)
+    assert row.verdict == "no data" and "20 frames 10 fs apart" in row.note
+    longer = build(make_noise(66, n_samples=2, seed=1), make_noise(22, seed=2), make_noise(88, seed=3))
+    found = ROWS["intermediate_scattering"](longer)
+    assert found.verdict == "pass" and found.ratio == pytest.approx(1, abs=0.3)
