@@ -2,11 +2,10 @@
 
 D. Lopez-Paz and M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017, arXiv 1610.06545, with the area under
 the ROC curve (AUC) for a score: 0.5 = cannot tell, 1 = always can. Frames of a liquid are correlated in time, so folds
-are stretches of time, never shuffled frames: a stretch of both classes is held out, and frames within `GAP_FS` of it are
-not trained on. Even so, a block of a picosecond has its own slow fluctuations, by which two blocks of the *same*
-dynamics can be told apart a little, or seem to be told apart the wrong way round (AUC below 0.5, when a fold's mean lies
-on the other side of its block's). That is why every AUC stands beside a control that is made the same way: AIMD against
-AIMD.
+are stretches of time, never shuffled frames: a stretch of both classes is held out, and frames within `GAP_FS` of it
+are not trained on. Even so, a block of a picosecond has its own slow fluctuations, by which two blocks of the *same*
+dynamics can be told apart a little, or seem to be told apart the wrong way round (AUC below 0.5, when a fold's mean
+lies on the other side of its block's). So every AUC stands beside a control made the same way: AIMD against AIMD.
 """
 
 from __future__ import annotations
@@ -80,8 +79,8 @@ def _fold_count(n_frames: int, n_gap: int) -> int:
     n_folds = min(N_FOLDS, n_frames // max(1, n_gap))
     if n_folds < 2:
         raise MissingDataError(
-            f"a classifier needs blocks of at least {2 * max(1, n_gap)} frames (two stretches longer than the memory of "
-            f"the density); got {n_frames}"
+            f"a classifier needs blocks of at least {2 * max(1, n_gap)} frames (two stretches longer than the memory "
+            f"of the density); got {n_frames}"
         )
     return n_folds
 

@@ -104,14 +104,16 @@ class GradientBins:
         traj = as_trajectory(reference)
         n_kept = traj.density.size - int((traj.density.size - 1) * PERCENTILES[1] / 100)
         kept: NDArray[np.floating] = np.empty(0, np.float32)
+        largest = 0.0
         for _, values in batches(traj, progress, "reference"):
+            largest = max(largest, float(np.abs(values).max()))
             found = gradient_magnitude(values.reshape(-1, *traj.grid.shape), traj.grid).ravel()
             if len(kept) == n_kept:
                 found = found[found > kept.min()]
             kept = np.concatenate([kept, found])
             if len(kept) > n_kept:
                 kept = np.partition(kept, len(kept) - n_kept)[-n_kept:]
-        if not kept.min() > 0:
+        if not kept.min() > 1e-5 * largest / traj.grid.spacings.max():  # rounding of float32 alone
             raise SchemaError("the reference is constant: it has no gradient to compare with")
         return cls(float(kept.min()), n_bins)
 
