@@ -31,7 +31,10 @@ GOALS = {
 """What a long rollout of the bundled emulator must keep (name, lowest, highest)."""
 
 
-TRAINED_BY = "edviz train sample:lithium-800K runs/lithium-800K --config edviz/samples/lithium-800K-valence.json"
+TRAINED_BY = (
+    "edviz train runs/lithium-800K-2fs.h5 runs/lithium-800K --config edviz/samples/lithium-800K-valence.json "
+    "(data: edviz/samples/README.md)"
+)
 
 
 def goals(stability: xr.Dataset) -> list[dict[str, object]]:
