@@ -74,15 +74,21 @@ def _folds(n_frames: int, n_gap: int, n_folds: int) -> list[tuple[NDArray[np.boo
     return found
 
 
-def _fold_count(n_frames: int, n_gap: int) -> int:
-    """As many folds as leave stretches no shorter than the gap, at most `N_FOLDS`."""
-    n_folds = min(N_FOLDS, n_frames // max(1, n_gap))
-    if n_folds < 2:
+def _gap(n_frames: int, interval: float) -> int:
+    """Frames of `GAP_FS`, if a block has the four stretches of that length that leave something to train on.
+
+    Raises
+    ------
+    MissingDataError
+        If it has not.
+    """
+    n_gap = max(1, int(np.ceil(GAP_FS / interval)))
+    if n_frames < N_FOLDS * n_gap:
         raise MissingDataError(
-            f"a classifier needs blocks of at least {2 * max(1, n_gap)} frames (two stretches longer than the memory "
-            f"of the density); got {n_frames}"
+            f"a classifier needs blocks of at least {N_FOLDS * n_gap} frames ({N_FOLDS} stretches of the density's "
+            f"memory, {GAP_FS:g} fs); got {n_frames}"
         )
-    return n_folds
+    return n_gap
 
 
 def separability(
@@ -113,15 +119,14 @@ def separability(
     Raises
     ------
     MissingDataError
-        If the blocks are too short for two folds.
+        If the blocks are too short for the folds.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import roc_auc_score
 
     n = min(len(first), len(second))
-    n_gap = int(np.ceil(GAP_FS / interval)) if interval > 0 else 1
     areas = []
-    for train, held in _folds(n, n_gap, _fold_count(n, n_gap)):
+    for train, held in _folds(n, _gap(n, interval), N_FOLDS):
         data = np.concatenate([first[:n][train], second[:n][train]])
         labels = np.repeat([1, 0], train.sum())
         with warnings.catch_warnings():
@@ -197,7 +202,7 @@ def cnn_two_sample_test(
     GridMismatchError
         If the two do not share cell, grid, kind and frame interval.
     MissingDataError
-        If there are too few frames for two halves.
+        If there are too few frames.
     """
     import torch
     from sklearn.metrics import roc_auc_score
@@ -210,8 +215,7 @@ def cnn_two_sample_test(
     check_comparable(generated, reference, "generated")
     generated = generated.sample(0) if generated.is_ensemble else generated
     n = min(len(generated), len(reference))
-    n_gap = int(np.ceil(GAP_FS / even_interval(reference)))
-    _fold_count(n, n_gap)
+    n_gap = _gap(n, even_interval(reference))
     frames = torch.from_numpy(
         np.stack([np.stack([traj.frame(i) for i in range(n)]) for traj in (generated, reference)]).astype(np.float32)
     )

@@ -1,19 +1,18 @@
 """How steep a density is: |grad rho| of the trigonometric polynomial through its values, and the histogram of it.
 
 The histogram of rho and S(k) say nothing of which values lie beside which; the histogram of |grad rho| does, at one
-voxel's range. The derivative along each lattice vector is that of the trigonometric polynomial (L. N. Trefethen,
-Spectral Methods in MATLAB, SIAM 2000, chapter 3), whose matrix on the grid is small, so that three matrix products take
-the place of four Fourier transforms. The wave at an even axis' Nyquist frequency is a cosine that is flat at every grid
-point: it has no part in the derivative along its own axis.
+voxel's range. The derivative is that of the trigonometric polynomial through the values (L. N. Trefethen, Spectral
+Methods in MATLAB, SIAM 2000, chapter 3). The wave at an even axis' Nyquist frequency is a cosine that is flat at every
+grid point: it has no part in the derivative along its own axis.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches
@@ -22,18 +21,6 @@ from edviz.errors import ArgumentError, SchemaError
 from edviz.grid import PeriodicGrid
 
 __all__ = ["GradientBins", "gradient_magnitude"]
-
-
-@lru_cache(maxsize=16)
-def _derivative(n: int) -> NDArray[np.float64]:
-    """(n, n): values at i / n to derivatives there, per fractional coordinate."""
-    orders = np.fft.fftfreq(n, 1 / n)
-    if n % 2 == 0:
-        orders[n // 2] = 0
-    column = np.fft.ifft(2j * np.pi * orders).real  # of a 1 at the origin
-    matrix: NDArray[np.float64] = column[(np.arange(n)[:, None] - np.arange(n)) % n]
-    matrix.setflags(write=False)
-    return matrix
 
 
 def gradient_magnitude(values: NDArray[np.floating], grid: PeriodicGrid) -> NDArray[np.floating]:
@@ -60,22 +47,19 @@ def gradient_magnitude(values: NDArray[np.floating], grid: PeriodicGrid) -> NDAr
         raise ArgumentError(f"a gradient needs (n, {', '.join(map(str, grid.shape))}) values; got shape {values.shape}")
     dtype = np.dtype(np.float32 if values.dtype == np.float32 else np.float64)
     values = values.astype(dtype, copy=False)
-    along_a, along_b, along_c = (_derivative(n).astype(dtype) for n in grid.shape)
-    n, na, nb, nc = values.shape
-    parts = (
-        (along_a @ values.reshape(n, na, nb * nc)).reshape(values.shape),
-        along_b @ values,
-        (values.reshape(-1, nc) @ along_c.T).reshape(values.shape),
-    )
-    # |grad|^2 = d M^-1 d with d per fractional coordinate and the metric M = cell cell^T. With M^-1 = L L^T it is
-    # |L^T d|^2: a sum of squares cannot come out negative.
-    factor = np.linalg.cholesky(np.linalg.inv(grid.cell @ grid.cell.T)).astype(dtype)
+    waves = scipy.fft.rfftn(values, axes=(-3, -2, -1))
+    orders = [np.fft.fftfreq(n, 1 / n) for n in grid.shape]
+    for order in orders:
+        if len(order) % 2 == 0:
+            order[len(order) // 2] = 0  # flat at every grid point
+    orders[2] = np.abs(orders[2][: grid.shape[2] // 2 + 1])
+    # k = 2 pi cell^-1 m, one Cartesian component after the other
+    reciprocal = 2 * np.pi * np.linalg.inv(grid.cell)
     total = np.zeros(values.shape, dtype)
-    for j in range(3):
-        component = factor[j, j] * parts[j]
-        for i in range(j + 1, 3):
-            if abs(factor[i, j]) > 1e-9 * factor[i, i]:
-                component += factor[i, j] * parts[i]
+    for row in reciprocal:
+        along_a, along_b, along_c = (component * order for component, order in zip(row, orders, strict=True))
+        k = along_a[:, None, None] + along_b[:, None] + along_c
+        component = scipy.fft.irfftn(1j * k.astype(dtype) * waves, s=grid.shape, axes=(-3, -2, -1), overwrite_x=True)
         total += component * component
     return np.sqrt(total, out=total)
 

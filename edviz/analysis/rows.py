@@ -578,7 +578,10 @@ def _features(evidence: Evidence, name: str) -> NDArray[np.float64]:
 
     Roots make the noise of rare and of common bins alike (the Poisson count's variance-stabilising transform).
     """
-    summary = evidence.summaries[name].stack(frame=("sample", "time"), create_index=False).transpose("frame", ...)
+    names = ["counts", "structure_factor", "gradient_counts"]
+    summary = (
+        evidence.summaries[name][names].stack(frame=("sample", "time"), create_index=False).transpose("frame", ...)
+    )
     n_points = summary.attrs["n_points"]
     tiny = np.finfo(np.float64).tiny
     frames = np.concatenate(

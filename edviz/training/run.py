@@ -188,6 +188,8 @@ class TrainingRun:
             return self
         os.kill(pid, signal.SIGTERM)
         self._wait_for_exit()
+        if self.status["state"] == "died":  # in its first seconds, before it could answer
+            self.directory.write_status(state="stopped")
         return self
 
     def _wait_for_exit(self) -> None:

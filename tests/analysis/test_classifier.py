@@ -62,7 +62,7 @@ def test_shuffled_folds_would_take_slow_fluctuations_for_a_difference():
 
 
 def test_too_few_frames_and_unknown_classifiers_are_refused():
-    with pytest.raises(MissingDataError, match="at least 20 frames"):
+    with pytest.raises(MissingDataError, match="at least 40 frames"):
         separability(_noise(0, n=12), _noise(1, n=12), 10.0)
     with pytest.raises(ArgumentError, match="logistic, trees"):
         separability(_noise(0), _noise(1), 10.0, "forest")

@@ -83,11 +83,11 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(how, finished,
                 os.kill(run.pid, signal.SIGKILL)
                 while run.pid is not None:
                     time.sleep(0.01)
-                assert run.status["state"] == "died"
+                assert run.status["state"] in ("died", "finished")
             else:
                 run.stop()
                 assert run.status["state"] in ("stopped", "finished")
-            interruptions += 1
+            interruptions += run.status["state"] != "finished"  # it may have ended between the look and the signal
             run.resume()
     run.wait()
     assert interruptions >= 2
