@@ -140,6 +140,11 @@ class Evidence:
         return {name: pool_windows(summary, self.n_window) for name, summary in self.summaries.items()}
 
     @cached_property
+    def features(self) -> dict[str, NDArray[np.float64]]:
+        """The same keys as `summaries` -> (block, frame, feature), what the classifiers see."""
+        return {name: _features(self, name) for name in self.summaries}
+
+    @cached_property
     def aimd(self) -> xr.Dataset:
         """The reference block and the training blocks together."""
         parts = [self.blocks["reference"]]
@@ -602,12 +607,11 @@ def _c2st_row(evidence: Evidence, classifier: ClassifierName) -> Row:
     """AUC against the reference; the control, training blocks against the reference, stands in the column floor."""
     if reason := _missing(evidence):
         return Row(note=reason)
-    reference = _features(evidence, "reference")[0]
-    training = _features(evidence, "training") if evidence.n_blocks("training") else np.empty((0, *reference.shape))
+    features = evidence.features
+    reference = features["reference"][0]
+    training = features.get("training", np.empty((0, *reference.shape)))
     try:
-        test = classifier_two_sample_test(
-            _features(evidence, "generated"), reference, training, evidence.interval, classifier
-        )
+        test = classifier_two_sample_test(features["generated"], reference, training, evidence.interval, classifier)
     except MissingDataError as error:
         return Row(note=str(error))
     found, control = test.value, test.control

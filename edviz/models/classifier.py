@@ -9,12 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edviz.models.autoencoder import working_shape
 from edviz.models.charge import fourier_resample, mean_to_one
 from edviz.models.layers import PeriodicConv3d, ResidualBlock, space_to_depth
 
 __all__ = ["DensityCritic"]
-
-STRIDE = 4
 
 
 class DensityCritic(nn.Module):
@@ -39,8 +38,8 @@ class DensityCritic(nn.Module):
     def forward(self, density: Tensor) -> Tensor:
         """(B, A, B, C) of any positive scale -> (B,) logits."""
         x = mean_to_one(density)
-        a, b, c = (STRIDE * max(1, round(n / STRIDE)) for n in x.shape[-3:])
-        x = (fourier_resample(x, (a, b, c)) - 1) / self.contrast
+        x = fourier_resample(x, working_shape(tuple(x.shape[-3:])))  # type: ignore[arg-type]
+        x = (x - 1) / self.contrast
         h = self.coarse(space_to_depth(self.fine(space_to_depth(x.unsqueeze(1)))))
         pooled = torch.cat((h.mean((-3, -2, -1)), h.square().mean((-3, -2, -1)).add(1e-6).sqrt()), dim=-1)
         return self.head(pooled).squeeze(-1)
