@@ -4,10 +4,10 @@
     python scripts/make_sample.py --data path/to/lithium-800K-ks.h5 --every 1 --out runs/lithium-800K-2fs.h5
 
 Every fifth frame (10 fs) is kept; the second line keeps all of them, for training (not bundled: 120 MB). Each density
-is scaled to 54 electrons and stored as 16-bit integers in steps of 7.9e-5 e/angstrom^3 with the CF attribute
-scale_factor; positions in steps of 1e-5 angstrom; velocities and forces keep 13 bits of their mantissa. What that loses
-is measured here and written into the file's attributes. Reading the full run needs hdf5plugin (SZ3); the result needs
-nothing.
+is scaled to 54 electrons and stored as 16-bit integers in steps of 8e-5 e/angstrom^3, rounded with subtractive dither
+(edviz/io/dither.py), with the CF attribute scale_factor; positions in steps of 1e-5 angstrom; velocities and forces
+keep 13 bits of their mantissa. What that loses is measured here and written into the file's attributes. Reading the
+full run needs hdf5plugin (SZ3); the result needs nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ import numpy as np
 from tqdm import tqdm
 
 from edviz import schema
+from edviz.io import dither
 from edviz.io.atomic import replacing
 from edviz.io.native import FieldHeader, Small, creating, write_frame
 
 EVERY = 5  # frames of the run, 2 fs apart, for one of the sample
 N_ELECTRONS = 54
-# The run's own values lie on multiples of 2e-5: with a step that is a multiple of it, a quarter of them would be ties,
-# all rounded the same way, which shifts the number of electrons by 1e-4.
-DENSITY_STEP = np.float32(7.9e-5)
+# The run's own values lie on multiples of 2e-5. Dither as wide as a whole number of those wipes out their comb as well.
+DENSITY_STEP = np.float32(8e-5)
+DITHER_SEED = 0
 POSITION_STEP = 1e-5
 MANTISSA_BITS = 13
 SPLIT = ("train_end_fs", "validation_start_fs", "test_start_fs")
@@ -66,8 +67,9 @@ def make(data: Path, out: Path, every: int = EVERY) -> None:
         for i in tqdm(range(len(time)), desc="quantising", unit="frame"):
             density = run["density"][i * every].astype(np.float64)
             density *= N_ELECTRONS / (density.sum() * voxel)
-            quanta[i] = np.rint(density / np.float64(DENSITY_STEP))
-            stored = quanta[i] * np.float64(DENSITY_STEP)
+            noise = dither.uniform(DITHER_SEED, [i], density.shape)[0]
+            quanta[i] = np.rint(density / np.float64(DENSITY_STEP) + noise)
+            stored = (quanta[i] - noise) * np.float64(DENSITY_STEP)
             error = np.abs(stored - density)
             largest = max(largest, float(error.max()))
             total += float(error.mean())
@@ -117,7 +119,8 @@ def make(data: Path, out: Path, every: int = EVERY) -> None:
         ),
         "loss": (
             f"Density: scaled frame by frame to {N_ELECTRONS} electrons, then rounded to multiples of "
-            f"{float(DENSITY_STEP):.1e} e/angstrom^3; measured over all frames: absolute error at most {largest:.2e} "
+            f"{float(DENSITY_STEP):.0e} e/angstrom^3 with subtractive dither (edviz takes it off; read by other tools, "
+            f"values are off by up to one step); measured over all frames: absolute error at most {largest:.2e} "
             f"e/angstrom^3 ({largest / mean_density:.2e} of the mean density), {mean_error:.2e} e/angstrom^3 on "
             f"average ({mean_error / mean_density:.2e} of the mean); at most {largest_scaled:.2e} e/angstrom^3 once "
             f"each frame is scaled to {N_ELECTRONS} electrons again. Before that, the full run itself was stored with "
@@ -132,7 +135,8 @@ def make(data: Path, out: Path, every: int = EVERY) -> None:
     sizes = dict(zip(("time", "a", "b", "c"), quanta.shape, strict=True)) | {"vector": 3, "xyz": 3}
     sizes["atom"] = positions.shape[1]
     density_units = schema.DENSITY_KINDS["valence"][0]
-    header = FieldHeader(("time", "a", "b", "c"), quanta.dtype, {"units": density_units, "scale_factor": DENSITY_STEP})
+    coding = {"units": density_units, "scale_factor": DENSITY_STEP, "dither_seed": DITHER_SEED}
+    header = FieldHeader(("time", "a", "b", "c"), quanta.dtype, coding)
     with replacing(out) as temporary:
         with creating(temporary, sizes, small, {"density": header}, attrs, level=9) as (targets, disk):
             for i, values in enumerate(tqdm(quanta, desc="writing", unit="frame")):

@@ -2,7 +2,8 @@
 
 One frame a chunk, gzip and shuffle, so `xarray.open_dataset` and h5py read them without edviz. Small
 variables are read at once; fields lazily, frame by frame. A field stored as integers with the CF attributes
-scale_factor and add_offset is decoded on the way.
+scale_factor and add_offset is decoded on the way, and so is edviz's own dither_seed (see dither.py; who reads the file
+without edviz gets the values with the dither in, off by at most one step).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edviz.errors import FileFormatError, SchemaError, TruncatedFileError
+from edviz.io import dither
 from edviz.io.atomic import replacing
 from edviz.schema import FIELD_DIMS, is_field
 
@@ -366,7 +368,13 @@ class Frames:
         self.scale = coding.get("scale_factor")
         self.offset = coding.get("add_offset")
         self.fill = coding.get("_FillValue") if stored.dtype.kind in "iu" else None
+        self.dither_seed: Any = coding.get("dither_seed")
         coded = self.scale is not None or self.offset is not None
+        if self.dither_seed is not None and (self.scale is None or dims_of(stored)[0] != "time"):
+            raise FileFormatError(
+                f"{path}: {name} has a dither_seed, but no scale_factor or no leading dimension time: the file was "
+                "changed after edviz wrote it. Take it from its source again."
+            )
         self.dtype = np.dtype(np.float32) if coded else stored.dtype.newbyteorder("=")
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
@@ -380,12 +388,20 @@ class Frames:
             ) from error
         if self.scale is None and self.offset is None:
             return np.asarray(raw, dtype=self.dtype)
-        values = raw * np.float64(1 if self.scale is None else self.scale)
+        values = raw if self.dither_seed is None else raw - self._dither(index)
+        values = values * np.float64(1 if self.scale is None else self.scale)
         if self.offset is not None:
             values = values + np.float64(self.offset)
         if self.fill is not None:
             values = np.where(raw == self.fill, np.nan, values)
         return np.asarray(values, dtype=self.dtype)
+
+    def _dither(self, index: Any) -> NDArray[Any]:
+        """The noise that was added to the values at an index before they were rounded."""
+        time, *rest = index if isinstance(index, tuple) else (index,)
+        frames = np.arange(self.shape[0])[time]
+        noise = dither.uniform(self.dither_seed, np.atleast_1d(frames), self.shape[1:])
+        return noise[(slice(None) if np.ndim(frames) else 0, *rest)]
 
 
 def _place(index: Any) -> str:
@@ -475,7 +491,7 @@ def dims_of(stored: h5py.Dataset) -> tuple[str, ...]:
 
 
 _HIDDEN = {"DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME"}
-_CODING = {"scale_factor", "add_offset", "_FillValue"}
+_CODING = {"scale_factor", "add_offset", "_FillValue", "dither_seed"}
 
 
 def attributes_of(stored: h5py.Dataset | h5py.File, coding: bool = False) -> dict[str, Any]:
