@@ -35,6 +35,7 @@ from edviz.io import open as open_trajectory
 from edviz.io.parts import PartWriter
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
+from edviz.models.seeding import torch_generator
 from edviz.samples import emulator_folder, sample_names
 from edviz.trajectory import DensityTrajectory
 
@@ -241,10 +242,9 @@ class DensityEmulator:
 
     def _next(self, context: Tensor, seed: int, frame: int, steps: int | None, noise: float | None) -> Tensor:
         """One generated latent a row; the noise depends on (seed, frame) alone."""
-        state = np.random.SeedSequence([seed, frame]).generate_state(1, np.uint64)[0]
         return self.dynamics.sample(
             context,
-            torch.Generator().manual_seed(int(state >> np.uint64(1))),
+            torch_generator(seed, frame),
             n_steps=self.sampling_steps if steps is None else steps,
             context_noise=self.context_noise if noise is None else noise,
             noise_gain=self.noise_gain,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from edviz.errors import MissingDataError, TrainingError
 from edviz.grid import PeriodicGrid, symmetry_index
+from edviz.models.seeding import torch_generator
 from edviz.trajectory import DensityTrajectory
 
 __all__ = [
@@ -88,9 +89,7 @@ def stored_frames_per_step(trajectory: DensityTrajectory, frame_interval: float 
 
 def step_generators(seed: int, stage: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
     """The random sources of one training step: (choices, noise)."""
-    sequence = np.random.SeedSequence([seed, stage, step])
-    noise = torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-    return np.random.default_rng(sequence), noise
+    return np.random.default_rng([seed, stage, step]), torch_generator(seed, stage, step)
 
 
 class Augmentation:
