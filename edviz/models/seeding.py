@@ -1,4 +1,4 @@
-"""Random sources that depend on nothing but what they are for, so that a run resumed anywhere draws the same numbers."""
+"""Random sources that depend on nothing but what they are for, so that a resumed run draws the same numbers."""
 
 from __future__ import annotations
 
