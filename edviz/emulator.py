@@ -68,6 +68,8 @@ class DensityEmulator:
         Default noise level of the context in rollouts, in units of the latent's standard deviation.
     noise_gain : float
         Noise really put on a rollout's context, over that level (see `LatentDynamics.sample`).
+    variance_relaxation : float
+        Rate a frame at which a rollout's latent variance is pulled to its mean (see `LatentDynamics.relax`).
     provenance : dict
         What it was trained on and how; written to emulator.json.
     """
@@ -84,6 +86,7 @@ class DensityEmulator:
         sampling_steps: int = 4,
         context_noise: float = 0.03,
         noise_gain: float = 1.0,
+        variance_relaxation: float = 0.0,
         provenance: dict[str, Any] | None = None,
     ) -> None:
         self.autoencoder = autoencoder.float().eval().requires_grad_(False)
@@ -95,6 +98,7 @@ class DensityEmulator:
         self.sampling_steps = sampling_steps
         self.context_noise = context_noise
         self.noise_gain = noise_gain
+        self.variance_relaxation = variance_relaxation
         self.provenance = provenance or {}
 
     @classmethod
@@ -370,6 +374,7 @@ class DensityEmulator:
             writer = stack.enter_context(self._writer(out, context, line)) if out is not None else None
             for frame in _progress(range(n_frames), "rollout", "frame", progress):
                 new = self._next(state, seed, frame, sampling_steps, context_noise)
+                new = self.dynamics.relax(new, self.variance_relaxation)
                 state = torch.cat((state[:, 1:], new[:, None]), dim=1)
                 density = self._densities(self.autoencoder.decode(new, context.grid.shape))
                 if not np.isfinite(density).all():
@@ -411,6 +416,7 @@ class DensityEmulator:
             "sampling_steps": self.sampling_steps,
             "context_noise": self.context_noise,
             "noise_gain": self.noise_gain,
+            "variance_relaxation": self.variance_relaxation,
             "provenance": self.provenance,
         }
         weights = {f"autoencoder.{k}": v for k, v in self.autoencoder.state_dict().items()}
@@ -474,6 +480,7 @@ class DensityEmulator:
                 sampling_steps=description["sampling_steps"],
                 context_noise=description["context_noise"],
                 noise_gain=description.get("noise_gain", 1.0),
+                variance_relaxation=description.get("variance_relaxation", 0.0),
                 provenance=description["provenance"],
             )
         except (

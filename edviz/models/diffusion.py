@@ -113,6 +113,32 @@ class LatentDynamics(nn.Module):
         """Inverse of `normalise`."""
         return latent * self.latent_std[:, None, None, None] + self.latent_mean[:, None, None, None]
 
+    def relax(self, latent: Tensor, rate: float) -> Tensor:
+        """Pull each latent's variance towards that of the training data: a weak thermostat of a rollout.
+
+        A step's error in the variance adds to the next one's, and nothing but the network's own pull holds the sum. As
+        with the velocities of a weakly coupled thermostat (Berendsen et al., J. Chem. Phys. 81, 3684 (1984)),
+        deviations from the mean are scaled by (1 / variance)^(rate / 2). Ours; no paper on latent dynamics known to us
+        does it.
+
+        Parameters
+        ----------
+        latent : Tensor
+            (B, C, a, b, c), model units.
+        rate : float
+            From 0, nothing, to 1, all of the excess of log(variance) at once.
+
+        Returns
+        -------
+        Tensor
+            The same shape.
+        """
+        if rate == 0:
+            return latent
+        normal = self.normalise(latent)
+        variance = normal.square().mean((1, 2, 3, 4), keepdim=True).clamp_min(1e-12)
+        return self.denormalise(normal * variance.pow(-rate / 2))
+
     def _features(self, context: Tensor) -> Tensor:
         """The last latent and the scaled steps that led to it, (B, n_context * C, a, b, c)."""
         steps = context.diff(dim=1) / self.step_std[:, None, None, None]

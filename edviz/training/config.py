@@ -85,7 +85,14 @@ class TrainingConfig:
         0.03, 0.0, 2.0, "latent standard deviations", "noise level of the context in rollouts, told to the network"
     )
     noise_gain: float = _number(
-        1.8, 0.0, 10.0, "", "noise really put on the context over that level: makes up for what few sampling steps lose"
+        1.85,
+        0.0,
+        10.0,
+        "",
+        "noise really put on the context over that level: makes up for what few sampling steps lose",
+    )
+    variance_relaxation: float = _number(
+        0.12, 0.0, 1.0, "1/frame", "rate at which a rollout's latent variance is pulled to that of the training data"
     )
     # both stages
     weight_decay: float = _number(1e-3, 0.0, 1.0, "", "AdamW weight decay")

@@ -48,6 +48,19 @@ def test_noise_gain_scales_the_noise_put_on_the_context(gain):
     assert abs((with_noise - without).std().item() - 0.1 * gain) < 0.002 * gain
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.1, 1.0])
+def test_relaxation_takes_off_its_share_of_the_excess_variance(rate):
+    model = LatentDynamics(latent_channels=2, n_context=2, channels=8, blocks=1)
+    model.latent_mean.copy_(torch.tensor([0.7, -3.0]))
+    model.latent_std.copy_(torch.tensor([2.0, 0.1]))
+    random = torch.Generator().manual_seed(0)
+    latent = model.denormalise(
+        torch.tensor([0.8, 1.3])[:, None, None, None, None] * torch.randn(2, 2, 8, 8, 8, generator=random)
+    )
+    before, after = (model.normalise(z).square().mean((1, 2, 3, 4)).log() for z in (latent, model.relax(latent, rate)))
+    assert after.tolist() == pytest.approx(((1 - rate) * before).tolist(), abs=1e-5)
+
+
 def test_loss_of_the_exact_denoiser_is_its_posterior_variance():
     # EDM weight x posterior variance = (1 + 1/s^2) * v s^2 / (v + s^2): known for every noise level
     model = LatentDynamics(latent_channels=1, n_context=2, channels=8, blocks=1, max_context_noise=0.0)
