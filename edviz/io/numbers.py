@@ -268,12 +268,17 @@ class _Decoder:
         check |= exponent
         if np.bitwise_or.reduce(check, axis=None) & np.uint32(0x80808080):
             wrong.append(check & np.uint32(0x80808080))
-            exponent &= np.uint32(0x0F0F0F00)
-        if np.bitwise_or.reduce(exponent, axis=None) & np.uint32(0xFF00):
-            signs = np.ndarray(shape, np.uint8, buffer, at + 1, strides)
-            off = (signs != ord("+")) & (signs != ord("-"))
-            if off.any():
-                wrong.append(off)
+            exponent &= np.uint32(0x0F0FFF00)
+        signs = np.bitwise_or.reduce(exponent, axis=None) & np.uint32(0xFF00)
+        if signs:
+            # A plus has left 0, a minus 6: the second bit and the third one are equal, and there are no others.
+            np.right_shift(exponent, np.uint32(1), out=check)
+            check ^= exponent
+            check &= np.uint32(0x0200)
+            if signs & np.uint32(0xF900):
+                check |= exponent & np.uint32(0xF900)
+            if np.bitwise_or.reduce(check, axis=None):
+                wrong.append(check)
         # The highest byte of the product: 17 s + 10 d + d'; the lower ones cannot carry into it.
         exponent *= np.uint32(17 << 16 | 10 << 8 | 1)
         exponent >>= np.uint32(24)
