@@ -28,7 +28,7 @@ from edviz.io.text import Text, number, shown
 
 __all__ = ["check_count", "jump_block", "read_block", "read_pieces", "skip_block"]
 
-_CHUNK = 1 << 19
+_CHUNK = 1 << 20
 _BATCH_LINES = 4096
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -175,7 +175,7 @@ class _Decoder:
         self.exponent_slack = np.uint32(0x7F | 0x76 << 8 | 0x76 << 16 | 0x76 << 24)
 
     def decode(
-        self, buffer: bytes, at: int, shape: tuple[int, ...], strides: tuple[int, ...]
+        self, buffer: bytearray, at: int, shape: tuple[int, ...], strides: tuple[int, ...]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
         """Decode the numbers of lines that lie `strides` apart.
 
@@ -256,7 +256,7 @@ class _Decoder:
 
     def _exponents(
         self,
-        buffer: bytes,
+        buffer: bytearray,
         at: int,
         shape: tuple[int, ...],
         strides: tuple[int, ...],
@@ -285,7 +285,7 @@ class _Decoder:
         return exponent
 
     def _off_column(
-        self, buffer: bytes, at: int, shape: tuple[int, ...], strides: tuple[int, ...]
+        self, buffer: bytearray, at: int, shape: tuple[int, ...], strides: tuple[int, ...]
     ) -> NDArray[np.bool_] | None:
         """Which lines have anything but blanks between their numbers, or another end; None if none has."""
         layout = self.layout
@@ -493,7 +493,13 @@ class _Block:
         return runs * run
 
     def _mend(
-        self, values: NDArray[np.float64], bad: NDArray[np.bool_], buffer: bytes, at: int, layout: _Layout, lines: int
+        self,
+        values: NDArray[np.float64],
+        bad: NDArray[np.bool_],
+        buffer: bytearray,
+        at: int,
+        layout: _Layout,
+        lines: int,
     ) -> bool:
         """Read the lines that are not of the layout word by word; False if it is not worth it or they are not lines."""
         rows = np.flatnonzero(bad)
@@ -501,7 +507,7 @@ class _Block:
             return False
         for row in rows:
             start = at + int(row) * layout.length
-            line = buffer[start : start + layout.length]
+            line = bytes(buffer[start : start + layout.length])
             tokens = line.split()
             if line.find(b"\n") != layout.length - 1 or len(tokens) != self.row:
                 return False

@@ -13,6 +13,7 @@ otherwise. ``edviz.open("AECCAR0", density_kind="total")`` adds AECCAR0 and AECC
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -455,15 +456,15 @@ class _Reader:
         be read from its start: only then is every line's number known.
         """
         na, nb, nc = values.shape
-        size = self.frame.ends[block][0] - text.offset
-        n_parts = min(_cores(), 4, size // _LEAST_PART, nc // _PLANES)
         line = text.peek_line()
-        row = len(line.split())
-        if n_parts < 2 or not row or _PLANES * na * nb % row:
+        row = max(1, len(line.split()))
+        n_parts = min(_cores(), 4, (self.frame.ends[block][0] - text.offset) // _LEAST_PART)
+        unit = row // math.gcd(na * nb, row)  # planes that fill their last line
+        if n_parts < 2 or nc <= unit:
             return False
-        step = -(-nc // (_PLANES * n_parts)) * _PLANES
+        step = -(-nc // (n_parts * unit)) * unit
         planes = list(range(0, nc, step))
-        starts = [(plane * na * nb // row) for plane in planes]
+        starts = [plane * na * nb // row for plane in planes]
         places = [(text.offset + lines * len(line), text.line_number + lines) for lines in starts]
 
         def read(first: int, place: Place) -> int:
