@@ -6,8 +6,10 @@ counts: other programs on the machine only ever make a run slower.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,6 +137,20 @@ def test_series(benchmark, make_trajectory, tmp_path, name):
     paths = [tmp_path / name.format(i) for i in range(1000)]
     for path in paths:
         path.write_bytes(content)
+    opened(benchmark, paths)
+
+
+def opened(benchmark, paths):
     traj = benchmark.pedantic(open_files, args=(paths, 1.0, {}), rounds=3)
-    benchmark.extra_info["ms_per_file"] = 1e3 * benchmark.stats["min"] / 1000
-    assert len(traj) == 1000
+    benchmark.extra_info["ms_per_file"] = 1e3 * benchmark.stats["min"] / len(paths)
+    assert len(traj) == len(paths) == 1000
+
+
+@pytest.mark.benchmark(group="opening 1,000 files")
+@pytest.mark.parametrize("name", ["lih.save", "lih-gamma-hdf5.save"])
+def test_series_of_quantum_espresso(benchmark, tmp_path, name):
+    """charge-density.dat and .hdf5, each with its XML file; the first round also imports."""
+    paths = [tmp_path / f"run_{i}.save" for i in range(1000)]
+    for path in paths:
+        shutil.copytree(Path(__file__).parents[1] / "io" / "fixtures" / "qe" / name, path)
+    opened(benchmark, paths)
