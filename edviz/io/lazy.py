@@ -144,8 +144,8 @@ class _Reader:
         return values
 
 
-def dataset(headers: Sequence[FrameHeader], time: NDArray[np.float64]) -> xr.Dataset:
-    """Make one dataset of frames that must share grid, cell, atoms and kind.
+def dataset(headers: Sequence[FrameHeader], time: NDArray[np.float64], variable_cell: bool = False) -> xr.Dataset:
+    """Make one dataset of frames that must share grid, atoms and kind, and the cell unless one file says otherwise.
 
     Parameters
     ----------
@@ -153,6 +153,8 @@ def dataset(headers: Sequence[FrameHeader], time: NDArray[np.float64]) -> xr.Dat
         One a frame, in the order of time.
     time
         (time,) fs.
+    variable_cell
+        Cells may differ from file to file.
 
     Returns
     -------
@@ -168,7 +170,7 @@ def dataset(headers: Sequence[FrameHeader], time: NDArray[np.float64]) -> xr.Dat
     import xarray as xr
 
     first = headers[0]
-    changing = _check_series(headers)
+    changing = _check_series(headers, variable_cell)
     readers = [_Reader(header) for header in headers]
     kind, n_electrons = _first_frame(first, readers[0])
     variables: dict[str, Any] = {
@@ -280,8 +282,8 @@ def _first_frame(header: FrameHeader, reader: _Reader) -> tuple[str, float | Non
     return kind, n_electrons
 
 
-def _check_series(headers: Sequence[FrameHeader]) -> bool:
-    """Check that all frames belong together; whether the cell changes from frame to frame of one file."""
+def _check_series(headers: Sequence[FrameHeader], variable_cell: bool) -> bool:
+    """Check that all frames belong together; whether the cell changes from frame to frame."""
     first = headers[0]
     changing = False
     for header in headers[1:]:
@@ -289,9 +291,10 @@ def _check_series(headers: Sequence[FrameHeader]) -> bool:
         if difference:
             raise GridMismatchError(f"{header.path} cannot follow {first.path}: {difference}")
         if np.abs(header.cell - first.cell).max() > CELL_TOLERANCE:
-            if header.path != first.path:
+            if header.path != first.path and not variable_cell:
                 raise GridMismatchError(
-                    f"{header.path} cannot follow {first.path}: cell {first.cell.tolist()} and {header.cell.tolist()}"
+                    f"{header.path} cannot follow {first.path}: cell {first.cell.tolist()} and {header.cell.tolist()}. "
+                    "If the cell is meant to change, as in a run at constant pressure, say variable_cell=True"
                 )
             changing = True
     return changing

@@ -600,10 +600,15 @@ def _shape(token: bytes) -> bytes:
 # Skipping a block ---------------------------------------------------------------------------------------------
 
 
-def jump_block(text: Text, count: int) -> bool:
+def jump_block(text: Text, count: int, run: int | None = None) -> bool:
     """Go over a block in one step, by the length that its first line and even columns give it.
 
     In a plain file the jump costs nothing; in a packed one it is unpacked and thrown away.
+
+    Parameters
+    ----------
+    text, count, run
+        As for `read_block`.
 
     Returns
     -------
@@ -622,11 +627,14 @@ def jump_block(text: Text, count: int) -> bool:
     length, width = _even_columns(line) if layout is None else (len(line), layout.width)
     if not row or not length:
         return False
-    full, rest = divmod(count, row)
-    ahead = full * length + (length - (row - rest) * width if rest else 0)
+    if run is None or row > run:
+        run = count
+    full, rest = divmod(run, row)
+    runs = count // run
+    ahead = runs * (full * length + (length - (row - rest) * width if rest else 0))
     if text.size is not None and text.offset + ahead > text.size:
         return False
-    text.skip_to(text.offset + ahead - 1, text.line_number + full + bool(rest))
+    text.skip_to(text.offset + ahead - 1, text.line_number + runs * (full + bool(rest)))
     return text.take(1) == b"\n"
 
 
