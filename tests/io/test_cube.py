@@ -187,29 +187,31 @@ def test_damage_names_file_and_line(save, change, error, message):
         edviz.open(save(change(cube(field())))).ds.load()
 
 
-def naive(content: bytes) -> np.ndarray:
-    """The values by the simplest means: all words behind the atoms."""
+def naive(content: bytes) -> list[np.ndarray]:
+    """The values of each cube by the simplest means: words behind the atoms, as many as its grid has points."""
     lines = content.decode("latin-1").replace("\r", "").split("\n")
-    n_atoms = int(lines[2].split()[0])
-    shape = [abs(int(line.split()[0])) for line in lines[3:6]]
-    start = 6 + abs(n_atoms)
-    orbitals = 1
-    if n_atoms < 0:
-        orbitals = int(lines[start].split()[0])
-        start += 1
-    words = " ".join(lines[start:])
-    words = re.sub(r"(?<=[eEdD][+-]\d\d)(?=[+-])", " ", words).replace("D", "E").replace("d", "e")
-    words = re.sub(r"(?<=\d)([+-]\d{3})(?=\s|$)", r"E\1", words)
-    return np.array(words.split(), dtype=float).reshape(*shape, orbitals)
+    fields = []
+    while any(map(str.strip, lines)):
+        n_atoms = int(lines[2].split()[0])
+        shape = [abs(int(line.split()[0])) for line in lines[3:6]]
+        at = 6 + abs(n_atoms)
+        orbitals = 1
+        if n_atoms < 0:
+            orbitals = int(lines[at].split()[0])
+            at += 1
+        words: list[str] = []
+        while len(words) < np.prod(shape) * orbitals:
+            line = re.sub(r"(?<=[eEdD][+-]\d\d)(?=[+-])", " ", lines[at]).replace("D", "E").replace("d", "e")
+            words += re.sub(r"(?<=\d)([+-]\d{3})(?=\s|$)", r"E\1", line).split()
+            at += 1
+        fields.append(np.array(words, dtype=float).reshape(*shape, orbitals))
+        lines = lines[at:]
+    return fields
 
 
 def agrees(ds, content: bytes) -> bool:
-    cubes = [content]
-    if ds.sizes["time"] > 1:
-        title = content[: content.index(b"\n") + 1]
-        cubes = [title + one for one in content.split(title)[1:]]
     try:
-        fields = [naive(one) for one in cubes]
+        fields = naive(content)
     except Exception:
         return False
     index = 1 if fields[0].shape[-1] == 3 else 0
