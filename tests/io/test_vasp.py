@@ -17,6 +17,7 @@ from edviz.io import vasp
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mutations import check_reader
+from oracles import assert_same_structure
 from real_files import real_file, unpacked
 
 CELL = np.array([[4.0, 0.0, 0.0], [1.0, 3.5, 0.0], [-0.5, 0.3, 5.0]])
@@ -93,9 +94,7 @@ def test_real_files_agree_with_ase(name, packed, tmp_path):
     else:
         assert traj.n_electrons == pytest.approx(values.mean() * atoms.get_volume(), rel=1e-4)
     np.testing.assert_allclose(traj.frame(0), values, rtol=1e-6, atol=1e-30)
-    np.testing.assert_allclose(traj.grid.cell, atoms.cell.array, atol=1e-10)
-    np.testing.assert_allclose(traj.ds["positions"].values[0], atoms.positions, atol=1e-10)
-    assert traj.ds["numbers"].values.tolist() == atoms.numbers.tolist()
+    assert_same_structure(traj, atoms, atol=1e-10)
     if "spin" in name:
         found = traj.ds["magnetization"].values[0, 0]
         np.testing.assert_allclose(found, theirs.chgdiff[0], rtol=1e-6, atol=1e-30)
@@ -434,7 +433,7 @@ def test_pymatgen_and_ase_read_what_is_written(trajectory, tmp_path):
     frame.to_file(tmp_path / "CHGCAR")
     theirs = VaspChargeDensity(str(tmp_path / "CHGCAR"))
     np.testing.assert_allclose(theirs.chg[0], frame.frame(0), rtol=1e-7)
-    np.testing.assert_allclose(theirs.atoms[0].positions, frame.ds["positions"].values[0], atol=1e-10)
+    assert_same_structure(frame, theirs.atoms[0], atol=1e-10)
     outputs = pytest.importorskip("pymatgen.io.vasp.outputs")
     chgcar = outputs.Chgcar.from_file(str(tmp_path / "CHGCAR"))
     np.testing.assert_allclose(chgcar.data["total"] / chgcar.structure.volume, frame.frame(0), rtol=1e-7)
