@@ -28,7 +28,7 @@ from edviz.io.text import Text, number, shown
 
 __all__ = ["check_count", "jump_block", "read_block", "read_pieces", "skip_block"]
 
-_CHUNK = 1 << 20
+_CHUNK = 5 << 17
 _BATCH_LINES = 4096
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 

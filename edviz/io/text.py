@@ -108,7 +108,7 @@ class Text:
         """Have at least this many bytes at hand if the file has them; how many there are."""
         have = self._stop - self._at
         while have < size and not self._end:
-            ask = max(size - have, self._ahead)
+            ask = max(size, self._ahead) - have
             if self._stop + ask > len(self._buffer):
                 fresh = self._buffer if have + ask <= len(self._buffer) else bytearray(have + ask)
                 fresh[:have] = self._buffer[self._at : self._stop]

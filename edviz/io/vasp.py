@@ -52,8 +52,8 @@ KINDS = {
 _MOST_POINTS = 1 << 40
 #: A multiple of the numbers a line, whatever the grid; sixteen and more fill a line of the processor's cache.
 _PLANES = 20
-#: Bytes of a field that are worth a thread.
-_LEAST_PART = 4 << 20
+#: Bytes of values that are worth a thread, which needs less than twice as much to work in.
+_LEAST_PART = 2_000_000
 
 
 def kind_of(path: Path) -> str | None:
@@ -458,7 +458,7 @@ class _Reader:
         na, nb, nc = values.shape
         line = text.peek_line()
         row = max(1, len(line.split()))
-        n_parts = min(_cores(), 4, (self.frame.ends[block][0] - text.offset) // _LEAST_PART)
+        n_parts = min(_cores(), 4, values.nbytes // _LEAST_PART)
         unit = row // math.gcd(na * nb, row)  # planes that fill their last line
         if n_parts < 2 or nc <= unit:
             return False
