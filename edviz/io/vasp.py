@@ -458,7 +458,7 @@ class _Reader:
         na, nb, nc = values.shape
         line = text.peek_line()
         row = max(1, len(line.split()))
-        n_parts = min(_cores(), 4, values.nbytes // _LEAST_PART)
+        n_parts = min(_cores(), 3, values.nbytes // _LEAST_PART)
         unit = row // math.gcd(na * nb, row)  # planes that fill their last line
         if n_parts < 2 or nc <= unit:
             return False
