@@ -31,6 +31,7 @@ def open(
     *,
     timestep: float | None = None,
     positions: PathLike | None = None,
+    variable_cell: bool = False,
     **options: Any,
 ) -> DensityTrajectory:
     """Open a trajectory, lazily: fields are read frame by frame when they are used.
@@ -46,6 +47,9 @@ def open(
         Time between frames in fs, for files that hold no times. Without it they count 1 fs apart, with a warning.
     positions
         A trajectory file that ASE reads, with the atoms' positions in each frame.
+    variable_cell
+        The files' cells may differ, as in a run at constant pressure; their grids must have the same shape. Without it
+        a cell that differs is an error.
     **options
         Options of the format's reader, such as ``density_kind="potential"`` or ``orbital=21`` (docs/formats.md).
 
@@ -69,6 +73,8 @@ def open(
     """
     from edviz.io import parts
 
+    if variable_cell:
+        options["variable_cell"] = True
     if not isinstance(path, (str, os.PathLike)):
         return _open_files([Path(one).expanduser() for one in path], timestep, positions, options)
     path = Path(path).expanduser()

@@ -35,6 +35,7 @@ class EdvizBackend(BackendEntrypoint):
         "drop_variables",
         "timestep",
         "positions",
+        "variable_cell",
         "density_kind",
         "units",
         "orbital",
@@ -63,7 +64,7 @@ class EdvizBackend(BackendEntrypoint):
         drop_variables
             Names of variables to leave out.
         **options
-            As for `edviz.open`: timestep, positions, and options of the format's reader.
+            As for `edviz.open`: timestep, positions, variable_cell, and options of the format's reader.
 
         Raises
         ------

@@ -13,7 +13,7 @@ import lzma
 import os
 import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from edviz.errors import FileFormatError, TruncatedFileError
 
@@ -37,7 +37,7 @@ def kind(path: str | os.PathLike[str]) -> str:
     return next((name for magic, name in PACKED.items() if start.startswith(magic)), "")
 
 
-def open_stream(path: str | os.PathLike[str]) -> BinaryIO:
+def open_stream(path: str | os.PathLike[str]) -> io.BufferedIOBase:
     """Open a file for reading bytes, unpacked on the way.
 
     Raises
@@ -47,18 +47,18 @@ def open_stream(path: str | os.PathLike[str]) -> BinaryIO:
     """
     packed = kind(path)
     if packed == "gzip":
-        return cast(BinaryIO, gzip.open(path, "rb"))
+        return cast(io.BufferedIOBase, gzip.open(path, "rb"))
     if packed == "bzip2":
-        return cast(BinaryIO, bz2.open(path, "rb"))
+        return cast(io.BufferedIOBase, bz2.open(path, "rb"))
     if packed == "xz":
-        return cast(BinaryIO, lzma.open(path, "rb"))
+        return cast(io.BufferedIOBase, lzma.open(path, "rb"))
     if packed == "zstd":
         import zstandard
 
         raw = open(path, "rb")
         # Several frames one after the other are what `cat a.zst b.zst` and parallel packers make.
         stream = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True, closefd=True)
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, stream), 1 << 17))
+        return io.BufferedReader(cast(io.RawIOBase, stream), 1 << 17)
     return open(path, "rb")
 
 

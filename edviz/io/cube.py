@@ -4,7 +4,8 @@ Two titles; number of atoms and origin; three lines of a number of points and th
 cell is points times step); the atoms; the values, the last axis fastest, lines starting anew after each run along it.
 Points given as negative numbers mean angstrom, else bohr. A negative number of atoms announces a list of orbitals,
 whose values stand side by side at each point; a fifth number in the third line says how many values a point has.
-Source: Gaussian's cubegen page and h5cube's "Gaussian CUBE file format".
+CP2K can append: a file then holds several such cubes, the frames of a run. Source: Gaussian's cubegen page and h5cube's
+"Gaussian CUBE file format".
 
 A file does not say what its field is nor whether it is periodic. Here:
 
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 from edviz.errors import ArgumentError, FileFormatError, UnitsError
 from edviz.io.lazy import FrameHeader, identity
-from edviz.io.numbers import check_count, read_block
+from edviz.io.numbers import check_count, jump_block, read_block
 from edviz.io.text import Text
 from edviz.schema import BOHR, DENSITY_KINDS, ELECTRON_KINDS
 
@@ -68,11 +69,45 @@ class _Header:
     positions: NDArray[np.float64]
     orbitals: list[int]
     n_values: int
+    #: Where it starts and where its values do: byte offset and lines before.
+    head: tuple[int, int]
     place: tuple[int, int]
 
 
-def _header(path: str) -> _Header:
-    with Text(path) as text:
+def _frames(path: str) -> list[tuple[_Header, int | None]]:
+    """The heads of the cubes in a file, each with the offset of the next one; None for the last.
+
+    Programs that append (CP2K) put one whole cube after the other. Where the next one starts follows from the even
+    columns of the values, so a packed file, or one without them, counts as a single cube; its reader notices what
+    follows.
+    """
+    found = [_header(path, (0, 0))]
+    while (place := _next(path, found[-1])) is not None:
+        try:
+            found.append(_header(path, place))
+        except FileFormatError:
+            if len(found) == 1:  # no second cube: a damaged file, of which the values tell more
+                break
+            raise
+    places = [header.head[0] for header in found[1:]]
+    return list(zip(found, [*places, None], strict=True))
+
+
+def _next(path: str, header: _Header) -> tuple[int, int] | None:
+    """Where the next cube would start: byte offset and lines before it; None if nothing but blanks follows."""
+    na, nb, nc = header.shape
+    with Text(path, *header.place) as text:
+        if text.size is None or not jump_block(text, na * nb * nc * header.n_values, run=nc * header.n_values):
+            return None
+        place = text.offset, text.line_number
+        while raw := text.raw_line():
+            if raw.strip():
+                return place
+    return None
+
+
+def _header(path: str, head: tuple[int, int]) -> _Header:
+    with Text(path, *head) as text:
         titles = (_title(text.line("the first title")), _title(text.line("the second title")))
         third = text.line("number of atoms and origin").split()
         if len(third) not in (4, 5):
@@ -130,6 +165,7 @@ def _header(path: str) -> _Header:
             atoms[real, 2:] * length,
             orbitals,
             n_values,
+            head,
             (text.offset, text.line_number),
         )
 
@@ -147,7 +183,7 @@ def headers(
     value: int | None = None,
     periodic: Sequence[int] | None = None,
 ) -> list[FrameHeader]:
-    """Describe the one frame of a file.
+    """Describe the frames of a file: one, or several cubes one after the other.
 
     Parameters
     ----------
@@ -172,9 +208,16 @@ def headers(
     ArgumentError
         If only an option can say what the field is, or an option does not fit.
     """
-    header = _header(str(path))
+    frames = _frames(str(path))
+    header = frames[0][0]
     index = _chosen(path, header, orbital, value)
-    titles = " ".join(header.titles)
+    for one, _ in frames[1:]:
+        if (one.orbitals, one.n_values) != (header.orbitals, header.n_values):
+            raise FileFormatError(
+                f"{path}, line {one.head[1] + 1}: this cube has {one.n_values} values a point (orbitals "
+                f"{one.orbitals}), the first one of the file {header.n_values} ({header.orbitals})"
+            )
+    titles = " ".join(dict.fromkeys(title for one, _ in frames for title in one.titles))
     tag = _TAG.search(titles)
     kind = density_kind or ("orbital" if header.orbitals else tag[1] if tag else None)
     if kind is not None and kind not in DENSITY_KINDS:
@@ -203,18 +246,21 @@ def headers(
     return [
         FrameHeader(
             path=str(path),
-            shape=header.shape,
-            cell=header.cell,
-            values=_Reader(str(path), identity(path), header.shape, header.n_values, index, header.place, known[units]),
+            shape=one.shape,
+            cell=one.cell,
+            values=_Reader(
+                str(path), identity(path), one.shape, one.n_values, index, one.place, following, known[units]
+            ),
             density_kind=kind,
-            numbers=header.numbers,
-            positions=header.positions,
+            numbers=one.numbers,
+            positions=one.positions,
             periodic=(flags[0], flags[1], flags[2]),
-            origin=header.origin,
+            origin=one.origin,
             source=f"cube: {source}" if source else "cube",
             attrs=attrs,
-            decide=partial(decide, str(path), header.numbers, header.charges),
+            decide=partial(decide, str(path), one.numbers, one.charges),
         )
+        for one, following in frames
     ]
 
 
@@ -262,6 +308,8 @@ class _Reader:
     n_values: int
     index: int
     place: tuple[int, int]
+    #: Where the next cube of the file starts.
+    following: int | None
     scale: float
 
     def __call__(self, name: str) -> NDArray[Any]:
@@ -270,9 +318,16 @@ class _Reader:
         na, nb, nc = self.shape
         with Text(self.path, *self.place) as text:
             values = read_block(text, na * nb * nc * self.n_values, run=nc * self.n_values, scale=self.scale)
-            while raw := text.raw_line():
-                if raw.strip():
-                    text.fail("more follows the values: lines are doubled, or several cubes are in one file")
+            if self.following is not None:
+                if text.offset != self.following:
+                    text.fail("the values end elsewhere than their columns promised: lines are doubled or lost")
+            else:
+                while raw := text.raw_line():
+                    if raw.strip():
+                        text.fail(
+                            "more follows the values: lines are doubled, or several cubes are in one file, which then "
+                            "must not be packed and have even columns"
+                        )
         values = values.reshape(na, nb, nc, self.n_values)
         return values[..., 0] if self.n_values == 1 else values[..., self.index].copy()
 

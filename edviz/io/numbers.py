@@ -28,7 +28,7 @@ from edviz.io.text import Text, number, shown
 
 __all__ = ["check_count", "jump_block", "read_block", "read_pieces", "skip_block"]
 
-_CHUNK = 1 << 19
+_CHUNK = 5 << 17
 _BATCH_LINES = 4096
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -175,7 +175,7 @@ class _Decoder:
         self.exponent_slack = np.uint32(0x7F | 0x76 << 8 | 0x76 << 16 | 0x76 << 24)
 
     def decode(
-        self, buffer: bytes, at: int, shape: tuple[int, ...], strides: tuple[int, ...]
+        self, buffer: bytearray, at: int, shape: tuple[int, ...], strides: tuple[int, ...]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
         """Decode the numbers of lines that lie `strides` apart.
 
@@ -256,7 +256,7 @@ class _Decoder:
 
     def _exponents(
         self,
-        buffer: bytes,
+        buffer: bytearray,
         at: int,
         shape: tuple[int, ...],
         strides: tuple[int, ...],
@@ -268,19 +268,24 @@ class _Decoder:
         check |= exponent
         if np.bitwise_or.reduce(check, axis=None) & np.uint32(0x80808080):
             wrong.append(check & np.uint32(0x80808080))
-            exponent &= np.uint32(0x0F0F0F00)
-        if np.bitwise_or.reduce(exponent, axis=None) & np.uint32(0xFF00):
-            signs = np.ndarray(shape, np.uint8, buffer, at + 1, strides)
-            off = (signs != ord("+")) & (signs != ord("-"))
-            if off.any():
-                wrong.append(off)
+            exponent &= np.uint32(0x0F0FFF00)
+        signs = np.bitwise_or.reduce(exponent, axis=None) & np.uint32(0xFF00)
+        if signs:
+            # A plus has left 0, a minus 6: the second bit and the third one are equal, and there are no others.
+            np.right_shift(exponent, np.uint32(1), out=check)
+            check ^= exponent
+            check &= np.uint32(0x0200)
+            if signs & np.uint32(0xF900):
+                check |= exponent & np.uint32(0xF900)
+            if np.bitwise_or.reduce(check, axis=None):
+                wrong.append(check)
         # The highest byte of the product: 17 s + 10 d + d'; the lower ones cannot carry into it.
         exponent *= np.uint32(17 << 16 | 10 << 8 | 1)
         exponent >>= np.uint32(24)
         return exponent
 
     def _off_column(
-        self, buffer: bytes, at: int, shape: tuple[int, ...], strides: tuple[int, ...]
+        self, buffer: bytearray, at: int, shape: tuple[int, ...], strides: tuple[int, ...]
     ) -> NDArray[np.bool_] | None:
         """Which lines have anything but blanks between their numbers, or another end; None if none has."""
         layout = self.layout
@@ -488,7 +493,13 @@ class _Block:
         return runs * run
 
     def _mend(
-        self, values: NDArray[np.float64], bad: NDArray[np.bool_], buffer: bytes, at: int, layout: _Layout, lines: int
+        self,
+        values: NDArray[np.float64],
+        bad: NDArray[np.bool_],
+        buffer: bytearray,
+        at: int,
+        layout: _Layout,
+        lines: int,
     ) -> bool:
         """Read the lines that are not of the layout word by word; False if it is not worth it or they are not lines."""
         rows = np.flatnonzero(bad)
@@ -496,7 +507,7 @@ class _Block:
             return False
         for row in rows:
             start = at + int(row) * layout.length
-            line = buffer[start : start + layout.length]
+            line = bytes(buffer[start : start + layout.length])
             tokens = line.split()
             if line.find(b"\n") != layout.length - 1 or len(tokens) != self.row:
                 return False
@@ -589,10 +600,15 @@ def _shape(token: bytes) -> bytes:
 # Skipping a block ---------------------------------------------------------------------------------------------
 
 
-def jump_block(text: Text, count: int) -> bool:
+def jump_block(text: Text, count: int, run: int | None = None) -> bool:
     """Go over a block in one step, by the length that its first line and even columns give it.
 
     In a plain file the jump costs nothing; in a packed one it is unpacked and thrown away.
+
+    Parameters
+    ----------
+    text, count, run
+        As for `read_block`.
 
     Returns
     -------
@@ -611,11 +627,14 @@ def jump_block(text: Text, count: int) -> bool:
     length, width = _even_columns(line) if layout is None else (len(line), layout.width)
     if not row or not length:
         return False
-    full, rest = divmod(count, row)
-    ahead = full * length + (length - (row - rest) * width if rest else 0)
+    if run is None or row > run:
+        run = count
+    full, rest = divmod(run, row)
+    runs = count // run
+    ahead = runs * (full * length + (length - (row - rest) * width if rest else 0))
     if text.size is not None and text.offset + ahead > text.size:
         return False
-    text.skip_to(text.offset + ahead - 1, text.line_number + full + bool(rest))
+    text.skip_to(text.offset + ahead - 1, text.line_number + runs * (full + bool(rest)))
     return text.take(1) == b"\n"
 
 

@@ -104,7 +104,7 @@ def open_files(
     timestep
         Between frames, fs, for files without times of their own.
     options
-        For the format's reader.
+        For the format's reader; `variable_cell` as for `edviz.open`.
     name
         What messages call the whole; by default the first file.
 
@@ -123,10 +123,16 @@ def open_files(
         raise ArgumentError(f"timestep is the time between frames in fs, a positive number; got {timestep}")
     known = recognise(paths[0])
     module = import_module(known.module)
+    options = dict(options)
+    variable_cell = bool(options.pop("variable_cell", False))
+    if variable_cell and not hasattr(module, "headers"):
+        raise ArgumentError(
+            f"{paths[0]}: variable_cell= is for the files of other codes; {known.name} states its cells"
+        )
     if known.clock and timestep is not None:
         raise ArgumentError(f"{paths[0]}: {known.name} files carry their own times; leave timestep= away")
     if hasattr(module, "headers"):
-        ds = _from_headers(paths, known, module, timestep, _accepted(module.headers, options, known))
+        ds = _from_headers(paths, known, module, timestep, _accepted(module.headers, options, known), variable_cell)
     else:
         ds = _concatenated(paths, known, module, timestep, _accepted(module.read, options, known))
     if name is not None:
@@ -156,7 +162,12 @@ def _same_format(path: Path, known: Format, first: Path) -> None:
 
 
 def _from_headers(
-    paths: Sequence[Path], known: Format, module: Any, timestep: float | None, options: Mapping[str, Any]
+    paths: Sequence[Path],
+    known: Format,
+    module: Any,
+    timestep: float | None,
+    options: Mapping[str, Any],
+    variable_cell: bool,
 ) -> xr.Dataset:
     from edviz.io.lazy import dataset
 
@@ -167,7 +178,7 @@ def _from_headers(
             _same_format(path, known, paths[0])
         extra = {"like": headers[0]} if headers and likes else {}
         headers += module.headers(path, **options, **extra)
-    return dataset(headers, _times(len(headers), timestep, 6))
+    return dataset(headers, _times(len(headers), timestep, 6), variable_cell)
 
 
 def _concatenated(

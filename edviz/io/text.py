@@ -41,8 +41,10 @@ class Text:
         self._file = compression.open_stream(path)
         #: Size of the unpacked content; None for packed files.
         self.size = None if self.packed else os.path.getsize(path)
-        self._buffer = b""
-        self._at = 0
+        # What was read and not yet used is _buffer[_at:_stop]. The buffer is used again and again: memory that the
+        # system hands out anew for every piece costs more than reading into it.
+        self._buffer = bytearray()
+        self._at = self._stop = 0
         self._offset = 0  # of the buffer's first byte
         self._end = False
         self._ahead = 1 << 14
@@ -76,9 +78,9 @@ class Text:
         ahead = offset - self.offset
         if ahead < 0:
             raise ValueError("a Text is read forward only")
-        if ahead > len(self._buffer) - self._at and not self.packed:
+        if ahead > self._stop - self._at and not self.packed:
             self._file.seek(offset)
-            self._buffer, self._at, self._offset, self._end = b"", 0, offset, False
+            self._at, self._stop, self._offset, self._end = 0, 0, offset, False
         else:
             while ahead > 0:
                 have = self.need(min(ahead, _READ))
@@ -104,27 +106,31 @@ class Text:
 
     def need(self, size: int) -> int:
         """Have at least this many bytes at hand if the file has them; how many there are."""
-        have = len(self._buffer) - self._at
+        have = self._stop - self._at
         while have < size and not self._end:
+            ask = max(size, self._ahead) - have
+            if self._stop + ask > len(self._buffer):
+                fresh = self._buffer if have + ask <= len(self._buffer) else bytearray(have + ask)
+                fresh[:have] = self._buffer[self._at : self._stop]
+                self._offset += self._at
+                self._buffer, self._at, self._stop = fresh, 0, have
             try:
-                piece = self._file.read(max(size - have, self._ahead))
+                found = self._file.readinto(memoryview(self._buffer)[self._stop : self._stop + ask])
             except compression.stream_errors() as error:
                 raise TruncatedFileError(
                     f"{self.path}, after line {self.line_number}: unpacking ({self.packed or 'reading'}) fails "
                     f"({error}). It was cut off or damaged: copy it again"
                 ) from error
-            if not piece:
+            if not found:
                 self._end = True
                 break
             self._ahead = min(2 * self._ahead, _READ)  # a header needs little, a block much
-            self._offset += self._at
-            self._buffer = self._buffer[self._at :] + piece if have else piece
-            self._at = 0
-            have = len(self._buffer)
+            self._stop += found
+            have += found
         return have
 
-    def window(self) -> tuple[bytes, int]:
-        """The buffer and where in it the next byte is."""
+    def window(self) -> tuple[bytearray, int]:
+        """The buffer and where in it the next byte is; the next `need` overwrites it."""
         return self._buffer, self._at
 
     def advance(self, size: int, lines: int) -> None:
@@ -136,19 +142,19 @@ class Text:
         """The next bytes, fewer at the end of the file; lines are not counted."""
         size = min(size, self.need(size))
         self._at += size
-        return self._buffer[self._at - size : self._at]
+        return bytes(self._buffer[self._at - size : self._at])
 
     def raw_line(self) -> bytes:
         """The next line with its end; empty at the end of the file."""
         size = 4096
         while True:
             have = self.need(size)
-            found = self._buffer.find(b"\n", self._at)
+            found = self._buffer.find(b"\n", self._at, self._stop)
             if found >= 0:
-                line = self._buffer[self._at : found + 1]
+                line = bytes(self._buffer[self._at : found + 1])
                 break
             if self._end:
-                line = self._buffer[self._at :]
+                line = bytes(self._buffer[self._at : self._stop])
                 break
             if have > _LONGEST_LINE:
                 self.line_number += 1

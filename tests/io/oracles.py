@@ -11,6 +11,8 @@ from ase.io.cube import read_cube
 from ase.io.xsf import read_xsf
 from numpy.typing import NDArray
 
+import edviz
+
 FIXTURES = Path(__file__).parent / "fixtures"
 BOHR = 0.529177210544
 
@@ -34,6 +36,13 @@ def unpacked(name: str, folder: Path) -> Path:
     path = folder / Path(name).name.removesuffix(".gz")
     path.write_bytes(gzip.decompress((FIXTURES / name).read_bytes()))
     return path
+
+
+def assert_same_structure(traj: edviz.DensityTrajectory, atoms: ase.Atoms, atol: float) -> None:
+    """Cell, atoms and the positions of the first frame agree to `atol` angstrom."""
+    np.testing.assert_allclose(traj.grid.cell, atoms.cell.array, atol=atol)
+    np.testing.assert_allclose(traj.ds["positions"].values[0], atoms.positions, atol=atol)
+    assert traj.ds["numbers"].values.tolist() == atoms.numbers.tolist()
 
 
 def assert_same_digits(found: NDArray[np.floating], printed: NDArray[np.float64], digits: int) -> None:

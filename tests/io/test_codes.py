@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+
 import ase.io
 import numpy as np
 import pytest
 from oracles import BOHR, FIXTURES, assert_same_digits, packed_cube, packed_xsf
 
 import edviz
-from edviz.errors import ArgumentError
+from edviz.errors import ArgumentError, FileFormatError
 
 CP2K = FIXTURES / "cp2k"
 
@@ -44,6 +46,21 @@ def test_cp2k_molecular_dynamics_becomes_a_trajectory() -> None:
     for i in range(4):
         printed, _ = packed_cube(f"cp2k/md/lih-md-ELECTRON_DENSITY-1_{i}.cube.gz")
         assert_same_digits(traj.frame(i) * BOHR**3, printed, 5)
+
+
+def test_cp2k_appends_the_frames_of_a_run_to_one_file(tmp_path) -> None:
+    """With COMMON_ITERATION_LEVELS 2 and APPEND in E_DENSITY_CUBE, CP2K's one file is these files in a row."""
+    paths = [CP2K / "md" / f"lih-md-ELECTRON_DENSITY-1_{i}.cube.gz" for i in range(4)]
+    appended = tmp_path / "lih-md-ELECTRON_DENSITY.cube"
+    appended.write_bytes(b"".join(gzip.decompress(path.read_bytes()) for path in paths))
+    traj, apart = edviz.open(appended, timestep=1.0), edviz.open(paths, timestep=1.0)
+    np.testing.assert_array_equal(traj.density, apart.density)
+    np.testing.assert_array_equal(traj.ds["positions"], apart.ds["positions"])
+    np.testing.assert_array_equal(traj.time, apart.time)
+    packed = tmp_path / "packed.cube.gz"
+    packed.write_bytes(gzip.compress(appended.read_bytes()))
+    with pytest.raises(FileFormatError, match=r"packed.cube.gz, line 729: more follows the values.*packed"):
+        edviz.open(packed)
 
 
 def test_pp_x_of_quantum_espresso() -> None:

@@ -15,6 +15,7 @@ from edviz.schema import BOHR
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mutations import check_reader
+from oracles import assert_same_structure
 from real_files import real_file, unpacked
 
 SHAPE = (3, 4, 7)
@@ -61,11 +62,8 @@ def test_real_files_agree_with_ase(name, tmp_path):
         traj = edviz.open(one)
         unit = BOHR**-3 if "density" in name else BOHR**-1.5
         np.testing.assert_allclose(traj.frame(0), np.squeeze(theirs["data"]) * unit, rtol=1e-6, atol=1e-30)
-        atoms = theirs["atoms"]
-        np.testing.assert_allclose(traj.grid.cell, atoms.cell.array, atol=1e-6)
+        assert_same_structure(traj, theirs["atoms"], atol=1e-6)
         np.testing.assert_allclose(traj.ds.attrs["origin"], theirs["origin"], atol=1e-6)
-        np.testing.assert_allclose(traj.ds["positions"].values[0], atoms.positions, atol=1e-6)
-        assert traj.ds["numbers"].values.tolist() == atoms.numbers.tolist()
         assert traj.ds.attrs["periodic"].tolist() == [0, 0, 0]
     if "orbital" in name:
         assert traj.density_kind == "orbital" and traj.ds.attrs["orbital"] == 1
@@ -123,6 +121,35 @@ def test_several_values_a_point(save):
     close(edviz.open(path, value=2).frame(0), field(2) / BOHR**3)
 
 
+@pytest.mark.parametrize("n_values", [1, 3])
+def test_several_cubes_in_one_file(save, n_values):
+    fields = [np.stack([field(3 * i + j) for j in range(n_values)], axis=-1) for i in range(3)]
+    text = "".join(cube(one, extra=f"    {n_values}") for one in fields)
+    options = {"value": n_values - 1, "timestep": 0.5}
+    traj = edviz.open(save(text + "\n\n"), **options)
+    assert traj.time.tolist() == [0, 0.5, 1]
+    for i, values in enumerate(fields):
+        close(traj.frame(i), values[..., -1] / BOHR**3)
+    with pytest.raises(TruncatedFileError, match=r"x\.cube, line \d+"):
+        edviz.open(save(text[:-40]), **options).ds.load()
+    with pytest.raises(TruncatedFileError, match="points need at least"):
+        edviz.open(save(text[: text.rindex(ATOMS) + len(ATOMS) + 50]), **options)
+    again = edviz.open(save(text.replace("0.500000", "0.400000", 1)), **options)
+    assert again.ds["cell"].shape == (3, 3, 3)
+    lines = text.split("\n")
+    del lines[2 * len(lines) // 3 - 2]
+    with pytest.raises(FileFormatError, match=r"x\.cube, line \d+"):
+        edviz.open(save("\n".join(lines)), **options).ds.load()
+
+
+def test_cubes_of_one_file_that_do_not_belong_together(save):
+    two = np.stack([field(1), field(2)], axis=-1)
+    with pytest.raises(FileFormatError, match=r"line 33: this cube has 2 values a point"):
+        edviz.open(save(cube(field()) + cube(two, extra="    2")), value=0)
+    with pytest.raises(ArgumentError, match="speaks of 'spin dens'"):
+        edviz.open(save(cube(field()) + cube(field(), titles=("a run", "spin density"))))
+
+
 def test_what_the_field_is(save):
     path = save(cube(field(), titles=("a run", "electrostatic potential")))
     with pytest.raises(ArgumentError, match=r"speaks of 'potential'.*density_kind="):
@@ -158,35 +185,46 @@ def test_damage_names_file_and_line(save, change, error, message):
         edviz.open(save(change(cube(field())))).ds.load()
 
 
-def naive(content: bytes) -> np.ndarray:
-    """The values by the simplest means: all words behind the atoms."""
+def naive(content: bytes) -> list[np.ndarray]:
+    """The values of each cube by the simplest means: words behind the atoms, as many as its grid has points."""
     lines = content.decode("latin-1").replace("\r", "").split("\n")
-    n_atoms = int(lines[2].split()[0])
-    shape = [abs(int(line.split()[0])) for line in lines[3:6]]
-    start = 6 + abs(n_atoms)
-    orbitals = 1
-    if n_atoms < 0:
-        orbitals = int(lines[start].split()[0])
-        start += 1
-    words = " ".join(lines[start:])
-    words = re.sub(r"(?<=[eEdD][+-]\d\d)(?=[+-])", " ", words).replace("D", "E").replace("d", "e")
-    words = re.sub(r"(?<=\d)([+-]\d{3})(?=\s|$)", r"E\1", words)
-    return np.array(words.split(), dtype=float).reshape(*shape, orbitals)
+    fields = []
+    while any(map(str.strip, lines)):
+        n_atoms = int(lines[2].split()[0])
+        shape = [abs(int(line.split()[0])) for line in lines[3:6]]
+        at = 6 + abs(n_atoms)
+        orbitals = 1
+        if n_atoms < 0:
+            orbitals = int(lines[at].split()[0])
+            at += 1
+        words: list[str] = []
+        while len(words) < np.prod(shape) * orbitals:
+            line = re.sub(r"(?<=[eEdD][+-]\d\d)(?=[+-])", " ", lines[at]).replace("D", "E").replace("d", "e")
+            words += re.sub(r"(?<=\d)([+-]\d{3})(?=\s|$)", r"E\1", line).split()
+            at += 1
+        fields.append(np.array(words, dtype=float).reshape(*shape, orbitals))
+        lines = lines[at:]
+    return fields
 
 
 def agrees(ds, content: bytes) -> bool:
     try:
-        values = naive(content)
+        fields = naive(content)
     except Exception:
         return False
-    index = 1 if values.shape[-1] == 3 else 0
+    index = 1 if fields[0].shape[-1] == 3 else 0
     unit = BOHR**-1.5 if ds.attrs["density_kind"] == "orbital" else BOHR**-3
-    return np.allclose(ds["density"].values[0], values[..., index] * unit, rtol=1e-6, atol=1e-30)
+    return len(fields) == ds.sizes["time"] and all(
+        np.allclose(found, values[..., index] * unit, rtol=1e-6, atol=1e-30)
+        for found, values in zip(ds["density"].values, fields, strict=True)
+    )
 
 
-@pytest.mark.parametrize("case", ["plain", "orbitals", "irregular"])
+@pytest.mark.parametrize("case", ["plain", "orbitals", "irregular", "several"])
 def test_mutated_files(case, tmp_path):
     text, options = cube(field()), {}
+    if case == "several":
+        text = "".join(cube(field(i)) for i in range(3))
     if case == "orbitals":
         values = np.stack([field(i) - 1 for i in range(3)], axis=-1)
         text, options = cube(values, n_atoms=-2, orbitals="    3    5    6    9\n"), {"orbital": 6}

@@ -1,4 +1,7 @@
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import ase.io.ulm
@@ -80,6 +83,38 @@ def test_all_electron_density_needs_gpaw() -> None:
         assert float(traj.frame(0).max()) == pytest.approx(37.251428336956224, rel=1e-6)
     with pytest.raises(ArgumentError, match="refinement is 1, 2 or 4"):
         edviz.open(GPAW / "lih.gpw", all_electron=True, refinement=3)
+
+
+BOTH = """
+import sys
+import gpaw, numpy as np
+from edviz.io.gpaw import headers
+assert sys.version_info >= (3, 11)
+for path in sys.argv[1:]:
+    header = headers(path, all_electron=True)[0]
+    found = header.values("density")
+    said = gpaw.GPAW(path, txt=None).get_all_electron_density(gridrefinement=2)
+    print(header.density_kind, found.sum(dtype=float) * np.linalg.det(header.cell) / found.size, *found.shape)
+    assert found.shape == said.shape and np.abs(found - said).max() < 1e-6 * said.max()
+"""
+
+
+def test_all_electron_density_by_the_program_that_is_installed() -> None:
+    """The reader itself needs numpy alone: it runs in the Python that GPAW was installed for, such as Debian's."""
+    program = shutil.which("gpaw")
+    interpreter = Path(program).read_text().split("\n")[0].removeprefix("#!").strip() if program else ""
+    if not Path(interpreter).is_file():
+        pytest.skip("the program gpaw is not installed (apt-get install gpaw gpaw-data)")
+    environment = {**os.environ, "PYTHONPATH": str(Path(edviz.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    # What GPAW 22.8 wrote every version reads.
+    command = [interpreter, "-c", BOTH, *(str(GPAW / f"{name}.gpw") for name in PRINTED)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    for line, (_, _, electrons) in zip(run.stdout.splitlines(), PRINTED.values(), strict=True):
+        kind, integral, *shape = line.split()
+        assert kind == "total"
+        assert float(integral) == pytest.approx(electrons, abs=1e-4)
+        assert shape in (["18", "20", "28"], ["16", "24", "24"])
 
 
 # What must not be read ------------------------------------------------------------------------------------------

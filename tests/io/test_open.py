@@ -104,6 +104,28 @@ def test_the_first_file_that_differs_is_named(series, change, message):
         edviz.open(folder, timestep=2.0)
 
 
+def test_cells_that_change_from_file_to_file(series):
+    """CHGCAR holds density times volume: a cell scaled by 1.01 makes the density thinner and keeps the electrons."""
+    traj, folder = series
+    for i in (8, 9):
+        path = folder / f"CHGCAR_{i}"
+        path.write_text(path.read_text().replace("\n1.0\n", "\n1.01\n"))
+    with pytest.raises(GridMismatchError, match=r"CHGCAR_8 cannot follow .*say variable_cell=True"):
+        edviz.open(folder, timestep=2.0)
+    opened = edviz.open(folder, timestep=2.0, variable_cell=True)
+    assert opened.ds["cell"].dims == ("time", "vector", "xyz")
+    for i, scale in ((0, 1.0), (8, 1.01), (10, 1.0)):
+        np.testing.assert_allclose(opened.ds["cell"][i], traj.grid.cell * scale, rtol=1e-12)
+        np.testing.assert_allclose(opened.frame(i), traj.frame(i) / scale**3, rtol=1e-6)
+        electrons = opened.frame(i).mean(dtype=np.float64) * np.linalg.det(opened.ds["cell"].values[i])
+        assert electrons == pytest.approx(traj.n_electrons, rel=1e-4)
+    same = edviz.open([folder / "CHGCAR_0", folder / "CHGCAR_1"], timestep=2.0, variable_cell=True)
+    assert same.ds["cell"].dims == ("vector", "xyz")
+    traj.to_file(folder / "run.h5")
+    with pytest.raises(ArgumentError, match=r"run\.h5: variable_cell= is for the files of other codes"):
+        edviz.open(folder / "run.h5", variable_cell=True)
+
+
 def test_files_of_several_formats_or_kinds(series):
     traj, folder = series
     traj[0].to_file(folder / "x.cube")

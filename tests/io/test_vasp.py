@@ -13,19 +13,21 @@ import pytest
 
 import edviz
 from edviz.errors import ArgumentError, FileFormatError, GridMismatchError, MissingDataError, TruncatedFileError
+from edviz.io import vasp
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mutations import check_reader
+from oracles import assert_same_structure
 from real_files import real_file, unpacked
 
 CELL = np.array([[4.0, 0.0, 0.0], [1.0, 3.5, 0.0], [-0.5, 0.3, 5.0]])
 SHAPE = (4, 3, 5)
 
 
-def lines_of(values: np.ndarray) -> str:
+def lines_of(values: np.ndarray, row: int = 5) -> str:
     """A field as VASP writes it: the first axis fastest, five a line."""
     words = [f" {value:17.10E}" for value in values.transpose(2, 1, 0).ravel()]
-    return "\n".join("".join(words[i : i + 5]) for i in range(0, len(words), 5)) + "\n"
+    return "\n".join("".join(words[i : i + row]) for i in range(0, len(words), row)) + "\n"
 
 
 AUGMENTATION = (
@@ -92,9 +94,7 @@ def test_real_files_agree_with_ase(name, packed, tmp_path):
     else:
         assert traj.n_electrons == pytest.approx(values.mean() * atoms.get_volume(), rel=1e-4)
     np.testing.assert_allclose(traj.frame(0), values, rtol=1e-6, atol=1e-30)
-    np.testing.assert_allclose(traj.grid.cell, atoms.cell.array, atol=1e-10)
-    np.testing.assert_allclose(traj.ds["positions"].values[0], atoms.positions, atol=1e-10)
-    assert traj.ds["numbers"].values.tolist() == atoms.numbers.tolist()
+    assert_same_structure(traj, atoms, atol=1e-10)
     if "spin" in name:
         found = traj.ds["magnetization"].values[0, 0]
         np.testing.assert_allclose(found, theirs.chgdiff[0], rtol=1e-6, atol=1e-30)
@@ -270,6 +270,61 @@ def test_packed_files_by_content(save, pack):
         edviz.open(path).ds.load()
 
 
+# Several threads
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """Small fields are read in parts too; gives whether each one could be."""
+    found: list[bool] = []
+    in_parts = vasp._Reader._in_parts
+
+    def watched(*args):
+        found.append(in_parts(*args))
+        return found[-1]
+
+    monkeypatch.setattr(vasp._Reader, "_in_parts", watched)
+    monkeypatch.setattr(vasp, "_LEAST_PART", 100)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    return found
+
+
+@pytest.mark.parametrize("row, parts", [(4, True), (6, True), (5, False), (7, False)])
+def test_a_field_in_parts(save, in_parts, monkeypatch, row, parts):
+    """12 numbers a plane: with 5 or 7 a line no plane but the last one ends where a line does."""
+    volume = np.linalg.det(CELL)
+    blocks = [grid() + lines_of(field(i) * volume, row) + AUGMENTATION for i in range(2)]
+    traj = edviz.open(save(header() + MOMENTS.join(blocks)))
+    close(traj.frame(0), field(0))
+    close(traj.ds["magnetization"].values[0, 0], field(1))
+    assert in_parts == [parts, parts]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [*lines[:12], lines[12].replace("E", "*", 1), *lines[13:]],
+        lambda lines: [*lines[:12], lines[12].replace("1", " ", 1), *lines[13:]],
+        lambda lines: [*lines[:12], lines[12][:-18], *lines[13:]],
+        lambda lines: [*lines[:4], *lines[5:12], lines[11], *lines[12:]],
+        lambda lines: [*lines[:12], *lines[13:]],
+        lambda lines: [*lines[:3], lines[3] + "  ", lines[4][:-2], *lines[5:]],
+        lambda lines: [*lines[:3], lines[3][:-1], " " + lines[4], *lines[5:]],
+    ],
+)
+def test_damage_in_a_part_reads_as_without_parts(save, in_parts, monkeypatch, change):
+    lines = lines_of(field() * np.linalg.det(CELL), 4).split("\n")
+    path = save(header() + grid() + "\n".join(change(lines)))
+    results = []
+    for least in (100, 1 << 30):
+        monkeypatch.setattr(vasp, "_LEAST_PART", least)
+        try:
+            results.append(edviz.open(path).frame(0).tolist())
+        except FileFormatError as error:
+            results.append(str(error))
+    assert results[0] == results[1]
+
+
 # Damage
 
 
@@ -338,8 +393,8 @@ def agrees(ds, content: bytes) -> bool:
     )
 
 
-@pytest.mark.parametrize("case", ["plain", "spin", "irregular"])
-def test_mutated_files(case, tmp_path):
+@pytest.mark.parametrize("case", ["plain", "spin", "irregular", "parts"])
+def test_mutated_files(case, tmp_path, request):
     values = field(), field(1) - 0.7
     text = chgcar(*values) if case == "spin" else chgcar(values[0], aug="")
     if case == "irregular":
@@ -349,8 +404,13 @@ def test_mutated_files(case, tmp_path):
             + "\n".join(" ".join(map(repr, row)) for row in values[0].T.reshape(-1, 5).tolist())
             + "\n"
         )
+    if case == "parts":
+        in_parts = request.getfixturevalue("in_parts")
+        text = header() + grid() + lines_of(values[0] * np.linalg.det(CELL), 4)
     counts = check_reader(text.encode(), lambda path: edviz.open(path).ds.load(), agrees, tmp_path / "CHGCAR")
     assert min(counts.values()) > 5, counts
+    if case == "parts":
+        assert any(in_parts) and not all(in_parts)
 
 
 # Writing
@@ -373,7 +433,7 @@ def test_pymatgen_and_ase_read_what_is_written(trajectory, tmp_path):
     frame.to_file(tmp_path / "CHGCAR")
     theirs = VaspChargeDensity(str(tmp_path / "CHGCAR"))
     np.testing.assert_allclose(theirs.chg[0], frame.frame(0), rtol=1e-7)
-    np.testing.assert_allclose(theirs.atoms[0].positions, frame.ds["positions"].values[0], atol=1e-10)
+    assert_same_structure(frame, theirs.atoms[0], atol=1e-10)
     outputs = pytest.importorskip("pymatgen.io.vasp.outputs")
     chgcar = outputs.Chgcar.from_file(str(tmp_path / "CHGCAR"))
     np.testing.assert_allclose(chgcar.data["total"] / chgcar.structure.volume, frame.frame(0), rtol=1e-7)
