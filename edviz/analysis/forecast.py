@@ -21,9 +21,12 @@ from edviz.analysis.floors import CONFIDENCE, N_RESAMPLES
 from edviz.analysis.frames import (
     TIME_TOLERANCE,
     TrajectoryLike,
+    as_given,
     as_trajectory,
     batches,
     check_comparable,
+    check_single,
+    common_interval,
     even_interval,
     matching_frames,
     mean_density,
@@ -111,12 +114,7 @@ def nmae(generated: TrajectoryLike, reference: TrajectoryLike) -> xr.DataArray:
     found = _scored(generated, reference, lambda values, truth, _: {"nmae": _error(values, truth, mean)})
     time = ("time", found["time"], {"units": "fs"})
     error = xr.DataArray(found["nmae"], dims=("sample", "time"), coords={"time": time}, name="nmae", attrs=_PERCENT)
-    return error if generated.is_ensemble else error.isel(sample=0)
-
-
-def _interval(generated: DensityTrajectory, reference: DensityTrajectory) -> float:
-    """The frame interval of whichever has one; 1 fs if both are single frames."""
-    return even_interval(reference) if len(reference) > 1 else even_interval(generated) if len(generated) > 1 else 1.0
+    return as_given(error, generated)
 
 
 Score = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]], Mapping[str, NDArray[np.float64]]]
@@ -130,8 +128,8 @@ def _scored(
     `score` gets values (sample, frame, a, b, c), truth (frame, a, b, c) and how many frames ahead of the context each
     is, and returns arrays (..., frame) by name; they come back joined along their last axis, beside `time` and `lead`.
     """
-    _single(reference)
-    interval = _interval(generated, reference)
+    check_single(reference, "the reference of a forecast")
+    interval = common_interval(generated, reference)
     ours, theirs = matching_frames(generated.time, reference.time, interval)
     if not len(ours):
         raise MissingDataError(
@@ -155,7 +153,7 @@ def _scored(
 
 def _context(generated: DensityTrajectory, reference: DensityTrajectory) -> NDArray[np.float32] | None:
     """The three true frames before the rollout's first, (3, a, b, c), if the reference has them."""
-    interval = _interval(generated, reference)
+    interval = common_interval(generated, reference)
     wanted = generated.time[0] - interval * np.array([3.0, 2.0, 1.0])
     found, context = matching_frames(wanted, reference.time, interval)
     return np.asarray(reference.density.isel(time=context).data) if len(found) == len(wanted) else None
@@ -169,11 +167,6 @@ def _extrapolations(context: NDArray[np.float32] | None, leads: NDArray[np.int64
         name: np.stack([extrapolate(context, degree, int(lead)) for lead in leads])
         for name, degree in BASELINES.items()
     }
-
-
-def _single(reference: DensityTrajectory) -> None:
-    if reference.is_ensemble:
-        raise MissingDataError("the reference of a forecast is one trajectory: take a sample, reference.sample(0)")
 
 
 def steps(traj: TrajectoryLike) -> xr.DataArray:
@@ -204,7 +197,7 @@ def steps(traj: TrajectoryLike) -> xr.DataArray:
         name="step",
         attrs=_PERCENT,
     )
-    return result if traj.is_ensemble else result.isel(sample=0)
+    return as_given(result, traj)
 
 
 def baselines(
@@ -231,7 +224,7 @@ def baselines(
         If no frame can be predicted, or the reference is an ensemble.
     """
     reference = as_trajectory(reference)
-    _single(reference)
+    check_single(reference, "the reference of a forecast")
     interval = even_interval(reference)
     mean = mean_density(reference)
     leads = sorted(set(leads))
@@ -291,7 +284,7 @@ def lead_times(generated: TrajectoryLike, reference: TrajectoryLike, progress: A
     """
     generated, reference = as_trajectory(generated), as_trajectory(reference)
     check_comparable(generated, reference, "generated")
-    _single(reference)
+    check_single(reference, "the reference of a forecast")
     mean = mean_density(reference)
     context = _context(generated, reference)
 
@@ -490,7 +483,7 @@ def forecast_skill(
     generated, reference = as_trajectory(generated), as_trajectory(reference)
     mean_density(reference)  # an electron density, in a fixed cell
     check_comparable(generated, reference, "generated")
-    _single(reference)
+    check_single(reference, "the reference of a forecast")
     return _skill(generated, reference, _climate([generated], reference, training, climatology), progress)
 
 
@@ -606,7 +599,7 @@ def forecast_skill_over_starts(
         )
     reference = as_trajectory(reference)
     mean_density(reference)  # an electron density, in a fixed cell
-    _single(reference)
+    check_single(reference, "the reference of a forecast")
     for one in trajectories:
         check_comparable(one, reference, "generated")
     climate = _climate(trajectories, reference, training, climatology)
@@ -619,7 +612,7 @@ def forecast_skill_over_starts(
             "out, or give a longer reference, so that all are averaged over the same frames"
         )
     leads = each[0]["lead_time"].values
-    interval = _interval(trajectories[0], reference)
+    interval = common_interval(trajectories[0], reference)
     for skill in each[1:]:
         leads = leads[matching_frames(leads, skill["lead_time"].values, interval)[0]]
     if not len(leads):

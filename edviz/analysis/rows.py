@@ -33,7 +33,7 @@ from scipy import stats
 from edviz.analysis import histogram
 from edviz.analysis.atoms import MIN_FOUND
 from edviz.analysis.classifier import CLASSIFIERS, ClassifierName, classifier_two_sample_test
-from edviz.analysis.correlation import relative_rmse
+from edviz.analysis.correlation import relative_rmse, shell_ratios
 from edviz.analysis.divergence import jensen_shannon, wasserstein
 from edviz.analysis.floors import (
     CONFIDENCE,
@@ -44,7 +44,7 @@ from edviz.analysis.floors import (
     noise_floor,
 )
 from edviz.analysis.motion import diffusion_coefficient
-from edviz.analysis.pairs import _fit_peak
+from edviz.analysis.pairs import fit_peak
 from edviz.analysis.slopes import fit_slope
 from edviz.analysis.summary import Plan, pool_windows
 from edviz.errors import MissingDataError
@@ -493,7 +493,7 @@ def _atoms_row(
 def _peaks(blocks: xr.Dataset) -> NDArray[np.float64]:
     """(block, 2) position and height of the first peak of g(r)."""
     r = blocks["r"].values
-    return np.array([_fit_peak(r, g) for g in blocks["pair_distribution"].values])
+    return np.array([fit_peak(r, g) for g in blocks["pair_distribution"].values])
 
 
 def atoms_peak_position(evidence: Evidence) -> Row:
@@ -577,11 +577,14 @@ def drift_std(evidence: Evidence) -> Row:
 def drift_structure_factor(evidence: Evidence) -> Row:
     """Slope of S(k) / AIMD's S(k), mean over the shells up to 6 1/angstrom, 1/ps."""
     own = evidence.blocks["reference"]["structure_factor"].values[0]
-    return drift_row(
-        evidence,
-        lambda windows: (windows["structure_factor"].values / own).mean(axis=-1),
-        lambda evidence: (evidence.aimd["structure_factor"].values / own).mean(axis=-1),
-    )
+    counted = np.isfinite(shell_ratios(own, own))
+    if not counted.any():
+        return Row(note="S(k) of the reference is zero in every shell: it is uniform")
+
+    def mean_ratio(ds: xr.Dataset) -> NDArray[np.float64]:
+        return shell_ratios(ds["structure_factor"].values, own)[..., counted].mean(axis=-1)
+
+    return drift_row(evidence, mean_ratio, lambda evidence: mean_ratio(evidence.aimd))
 
 
 # Classifiers

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -96,7 +97,7 @@ def _error(series: Sequence[Array], weights: Array) -> tuple[float, float]:
         residuals -= lines @ (lines.T @ residuals)
         squares += float(residuals @ residuals)
         products += float(residuals[1:] @ residuals[:-1])
-    expected = np.array([np.sum([_traces(lines, r) for lines in bases], axis=0) for r in R_STEPS])
+    expected = np.sum([_table(len(values)) for values in series], axis=0)
     correlation = products / squares if squares > 0 else 0.0
     ratios = expected[:, 1] / expected[:, 0]
     if correlation > ratios[-1]:
@@ -105,6 +106,13 @@ def _error(series: Sequence[Array], weights: Array) -> tuple[float, float]:
     all_of_it, _, twice = np.sum([_traces(lines, r) for lines in bases], axis=0)
     variance = squares / all_of_it * float(weights @ _correlated(weights[:, None], r)[:, 0])
     return float(np.sqrt(variance)), float(all_of_it**2 / twice)
+
+
+@lru_cache(maxsize=256)
+def _table(n: int) -> Array:
+    """(R_STEPS, 3) `_traces` of a series of n points."""
+    lines = _lines(n)
+    return np.array([_traces(lines, r) for r in R_STEPS])
 
 
 def _lines(n: int) -> Array:
