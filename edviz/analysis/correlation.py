@@ -19,7 +19,16 @@ from edviz.analysis.frames import TrajectoryLike, as_given, as_trajectory, batch
 from edviz.errors import GridMismatchError
 from edviz.grid import PeriodicGrid
 
-__all__ = ["K_MAX", "Shells", "relative_rmse", "shell_ratios", "squared", "structure_factor", "threads_for_transforms", "waves"]
+__all__ = [
+    "K_MAX",
+    "Shells",
+    "relative_rmse",
+    "shell_ratios",
+    "squared",
+    "structure_factor",
+    "threads_for_transforms",
+    "waves",
+]
 
 EMPTY = 1e-12  # of the largest shell of S(k): less is the rounding of float32
 K_MAX = 6.0  # 1/angstrom: the largest shell that the protocol scores

@@ -32,6 +32,7 @@ from edviz.analysis.frames import (
     mean_density,
     with_sample_axis,
 )
+from edviz.analysis.segments import SegmentFrames, cut_segments, map_segments
 from edviz.errors import ArgumentError, MissingDataError
 from edviz.trajectory import DensityTrajectory
 
@@ -235,19 +236,19 @@ def baselines(
             f"there are {len(reference)}"
         )
     errors = {name: np.full((len(leads), len(reference)), np.nan) for name in BASELINES}
-    window = np.empty((0, *reference.grid.shape), dtype=np.float32)
-    for frames, values in batches(reference, progress, "reference"):
-        window = np.concatenate([window[-(leads[-1] + needed - 1) :], values[0]])
-        first = frames.stop - len(window)  # number of the window's first frame
-        for row, lead in enumerate(leads):
-            start = max(frames.start, lead + needed - 1)
-            if start >= frames.stop:
-                continue
-            targets = np.arange(start, frames.stop) - first
-            context = np.stack([window[targets - lead - back] for back in (2, 1, 0)])
-            for name, degree in BASELINES.items():
-                predicted = extrapolate(context, degree, lead)
-                errors[name][row, start : frames.stop] = _error(predicted, window[targets], mean)
+    found = map_segments(
+        _segment_errors,
+        reference,
+        cut_segments(reference),
+        leads,
+        mean,
+        before=leads[-1] + needed - 1,
+        progress=progress,
+        where="reference",
+    )
+    for segment, part in found:
+        for name, values in part.items():
+            errors[name][:, segment.frames] = values
     return xr.Dataset(
         {name: (("lead_time", "time"), values, _PERCENT) for name, values in errors.items()},
         coords={
@@ -255,6 +256,28 @@ def baselines(
             "time": ("time", reference.time, {"units": "fs"}),
         },
     )
+
+
+def _segment_errors(frames: SegmentFrames, leads: Sequence[int], mean: float) -> dict[str, NDArray[np.float64]]:
+    """Errors of the extrapolations to the frames of one segment, name -> (lead, frame); see `baselines`."""
+    needed = max(BASELINES.values()) + 1
+    begin = frames.segment.start
+    errors = {name: np.full((len(leads), len(frames.segment)), np.nan) for name in BASELINES}
+    window, stop = frames.history, begin
+    for values in frames.batches():
+        window = np.concatenate([window, values])[-(len(values) + leads[-1] + needed - 1) :]
+        start_of_batch, stop = stop, stop + len(values)
+        first = stop - len(window)  # number of the window's first frame
+        for row, lead in enumerate(leads):
+            start = max(start_of_batch, lead + needed - 1)
+            if start >= stop:
+                continue
+            targets = np.arange(start, stop) - first
+            context = np.stack([window[targets - lead - back] for back in (2, 1, 0)])
+            for name, degree in BASELINES.items():
+                predicted = extrapolate(context, degree, lead)
+                errors[name][row, start - begin : stop - begin] = _error(predicted, window[targets], mean)
+    return errors
 
 
 def lead_times(generated: TrajectoryLike, reference: TrajectoryLike, progress: Any = None) -> xr.Dataset:
