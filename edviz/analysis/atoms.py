@@ -16,11 +16,11 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
-from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches
+from edviz.analysis.frames import TrajectoryLike, as_given, as_trajectory, batches, check_kind
 from edviz.analysis.motion import diffusion_coefficient, mean_squared_displacement
 from edviz.analysis.pairs import first_peak, pair_distribution
 from edviz.analysis.sites import Kind, find_sites, interpolate
-from edviz.errors import ArgumentError, MissingDataError, SchemaError
+from edviz.errors import ArgumentError, MissingDataError
 from edviz.grid import PeriodicGrid
 from edviz.trajectory import DensityTrajectory
 
@@ -50,11 +50,7 @@ def site_kind(traj: DensityTrajectory) -> Kind:
     SchemaError
         If the field is not an electron density.
     """
-    if traj.density_kind not in SITE_KINDS:
-        kinds = ", ".join(SITE_KINDS)
-        raise SchemaError(
-            f"atoms are found in electron densities ({kinds}); the field is of kind '{traj.density_kind}'"
-        )
+    check_kind(traj, SITE_KINDS, "atoms are found in")
     return SITE_KINDS[traj.density_kind]
 
 
@@ -112,7 +108,7 @@ def find_atoms(
     kind = kind or site_kind(traj)
     elements = _elements(traj, n_atoms, numbers)
     count = n_atoms if elements is None else len(elements) if np.ndim(elements) else n_atoms
-    trackers: list[_Tracker] = []
+    trackers: list[Tracker] = []
     for frames, values in batches(traj, progress):
         if not trackers:
             if count is None:
@@ -124,7 +120,7 @@ def find_atoms(
                 )
             elements = np.full(count, int(elements)) if np.ndim(elements) == 0 else np.asarray(elements)
             trackers = [
-                _Tracker(traj.grid, elements, kind, values[s, 0], _stored_start(traj, s, count), reach, len(traj))
+                Tracker(traj.grid, elements, kind, values[s, 0], _stored_start(traj, s, count), reach, len(traj))
                 for s in range(len(values))
             ]
         for s, tracker in enumerate(trackers):
@@ -201,10 +197,10 @@ def found_fraction(
         name="found_fraction",
         attrs={"units": "1", "long_name": "share of the atoms found", "radius": radius, "kind": kind},
     )
-    return found if traj.is_ensemble else found.isel(sample=0)
+    return as_given(found, traj)
 
 
-class _Tracker:
+class Tracker:
     """Follows the atoms of one sample."""
 
     def __init__(

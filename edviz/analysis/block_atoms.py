@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edviz.analysis.atoms import MIN_FOUND, SITE_KINDS, _Tracker, found_fraction
+from edviz.analysis.atoms import MIN_FOUND, SITE_KINDS, Tracker, found_fraction
 from edviz.analysis.motion import LAG_WINDOW, mean_squared_displacement
 from edviz.analysis.pairs import pair_distribution
 from edviz.errors import MissingDataError
@@ -87,7 +87,7 @@ class BlockAtoms:
         self.n_atoms = n_atoms
         self.time = interval * np.arange(n_frames, dtype=np.float64)
         self.interval = interval
-        self._tracker: _Tracker | None = None
+        self._tracker: Tracker | None = None
         self._n_seen = 0
         self._lost = False
 
@@ -99,7 +99,7 @@ class BlockAtoms:
         if self._tracker is None:
             same = np.zeros(self.n_atoms, dtype=np.int64)  # g(r) and D are those of all atoms alike
             try:
-                self._tracker = _Tracker(self.grid, same, self.kind, field, None, None, len(self.time))
+                self._tracker = Tracker(self.grid, same, self.kind, field, None, None, len(self.time))
             except MissingDataError:
                 self._lost = True
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches, mean_density
+from edviz.analysis.frames import TrajectoryLike, as_given, as_trajectory, batches, mean_density
 
 __all__ = ["conservation"]
 
@@ -39,4 +39,4 @@ def conservation(traj: TrajectoryLike) -> xr.Dataset:
         },
         coords={"time": ("time", traj.time, {"units": "fs"})},
     )
-    return ds if traj.is_ensemble else ds.isel(sample=0)
+    return as_given(ds, traj)

@@ -15,12 +15,22 @@ import scipy.fft
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches, mean_density
+from edviz.analysis.frames import TrajectoryLike, as_given, as_trajectory, batches, mean_density
 from edviz.errors import GridMismatchError
 from edviz.grid import PeriodicGrid
 
-__all__ = ["K_MAX", "Shells", "relative_rmse", "squared", "structure_factor", "waves"]
+__all__ = [
+    "K_MAX",
+    "Shells",
+    "relative_rmse",
+    "shell_ratios",
+    "squared",
+    "structure_factor",
+    "threads_for_transforms",
+    "waves",
+]
 
+EMPTY = 1e-12  # of the largest shell of S(k): less is the rounding of float32
 K_MAX = 6.0  # 1/angstrom: the largest shell that the protocol scores
 
 
@@ -94,9 +104,9 @@ class Shells:
         """(wave,) how many wave vectors each wave of `modes` stands for: 2 if it counts for its opposite too."""
         return self._weights
 
-    def modes(self, values: NDArray[np.float32]) -> NDArray[np.complex64]:
+    def modes(self, values: NDArray[np.float32], workers: int = 1) -> NDArray[np.complex64]:
         """rho_k of the waves of all shells, shell after shell: (..., a, b, c) to (..., wave), electrons."""
-        return self.modes_of(waves(values))
+        return self.modes_of(waves(values, workers))
 
     def modes_of(self, transformed: NDArray[np.complex64]) -> NDArray[np.complex64]:
         """The same from `waves` of the values, for whoever needs them twice."""
@@ -104,9 +114,9 @@ class Shells:
         chosen *= np.float32(self.grid.voxel_volume)
         return chosen
 
-    def power(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    def power(self, values: NDArray[np.float32], workers: int = 1) -> NDArray[np.float64]:
         """Mean of |rho_k|^2 over each shell, (n_frames, a, b, c) to (n_frames, shell), electrons^2."""
-        return self.power_of(waves(values))
+        return self.power_of(waves(values, workers))
 
     def power_of(self, transformed: NDArray[np.complex64]) -> NDArray[np.float64]:
         """The same from `waves` of the values."""
@@ -124,14 +134,15 @@ class Shells:
         }
 
 
-def waves(values: NDArray[np.float32]) -> NDArray[np.complex64]:
+def waves(values: NDArray[np.float32], workers: int = 1) -> NDArray[np.complex64]:
     """Half of the discrete Fourier transform of each frame's deviation from its mean, as `scipy.fft.rfftn` orders it.
 
     (..., a, b, c) to (..., a, b, c // 2 + 1) in the unit of the values, not multiplied by the voxel's volume.
+    `workers` threads: more than one only where nothing else runs in parallel (`threads_for_transforms`).
     """
     # The mean is the wave left out; without it float32 transforms keep small waves exact.
     centred = values - values.mean(axis=(-3, -2, -1), keepdims=True, dtype=np.float64).astype(values.dtype)
-    return scipy.fft.rfftn(centred, axes=(-3, -2, -1), overwrite_x=True, workers=_workers())
+    return scipy.fft.rfftn(centred, axes=(-3, -2, -1), overwrite_x=True, workers=workers)
 
 
 def squared(amplitudes: NDArray[np.complex64]) -> NDArray[np.float64]:
@@ -139,7 +150,7 @@ def squared(amplitudes: NDArray[np.complex64]) -> NDArray[np.float64]:
     return amplitudes.real.astype(np.float64) ** 2 + amplitudes.imag.astype(np.float64) ** 2
 
 
-def _workers() -> int:
+def threads_for_transforms() -> int:
     """Threads for the transforms: the processors this process may use, or what OMP_NUM_THREADS allows."""
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     if allowed.isdigit() and int(allowed) > 0:
@@ -175,8 +186,9 @@ def structure_factor(traj: TrajectoryLike, k_max: float | None = None, per_frame
     mean_density(traj)  # an electron density, in a fixed cell
     shells = Shells(traj.grid, k_max)
     parts = []
+    workers = threads_for_transforms()
     for _, values in batches(traj):
-        power = shells.power(values.reshape(-1, *values.shape[2:])).reshape(*values.shape[:2], -1)
+        power = shells.power(values.reshape(-1, *values.shape[2:]), workers).reshape(*values.shape[:2], -1)
         parts.append(power if per_frame else power.sum(axis=1, keepdims=True))
     power = np.concatenate(parts, axis=1)
     if not per_frame:
@@ -189,10 +201,26 @@ def structure_factor(traj: TrajectoryLike, k_max: float | None = None, per_frame
         attrs={"units": "1", "long_name": "S(k)"},
     )
     result = result.assign_coords(time=("time", traj.time, {"units": "fs"})) if per_frame else result.isel(time=0)
-    return result if traj.is_ensemble else result.isel(sample=0)
+    return as_given(result, traj)
+
+
+def shell_ratios(values: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
+    """S(k) over a reference's, (..., k) to (..., k); not a number in shells that the reference leaves empty.
+
+    Empty: below `EMPTY` of its largest shell, which is rounding alone. A uniform density has no other shells.
+    """
+    reference = np.asarray(reference, dtype=np.float64)
+    empty = reference <= EMPTY * reference.max()
+    return np.asarray(values, dtype=np.float64) / np.where(empty, np.nan, reference)
 
 
 def relative_rmse(values: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
-    """Root of the mean over the last axis of ((values - reference) / reference)^2: every shell counts the same."""
-    reference = np.asarray(reference, dtype=np.float64)
-    return np.sqrt((((np.asarray(values) - reference) / reference) ** 2).mean(axis=-1))
+    """Root of the mean over the last axis of ((values - reference) / reference)^2: every shell counts the same.
+
+    Shells that the reference leaves empty do not count; not a number if there is no other.
+    """
+    squares = (shell_ratios(values, reference) - 1) ** 2
+    counted = np.isfinite(shell_ratios(reference, reference))
+    if not counted.any():
+        return np.full(squares.shape[:-1], np.nan)
+    return np.sqrt(squares[..., counted].mean(axis=-1))

@@ -5,8 +5,14 @@ from __future__ import annotations
 import xarray as xr
 
 from edviz.analysis.forecast import nmae
-from edviz.analysis.frames import TrajectoryLike, as_trajectory, matching_frames, mean_density
-from edviz.errors import MissingDataError
+from edviz.analysis.frames import (
+    TrajectoryLike,
+    as_trajectory,
+    check_single,
+    common_interval,
+    matching_frames,
+    mean_density,
+)
 
 __all__ = ["difference"]
 
@@ -44,11 +50,9 @@ def difference(traj: TrajectoryLike, other: TrajectoryLike) -> xr.DataArray:
     """
     traj, other = as_trajectory(traj), as_trajectory(other)
     mean_density(traj)
-    if other.is_ensemble:
-        raise MissingDataError("a difference is taken from one trajectory: take a sample, other.sample(0)")
+    check_single(other, "what a difference is taken from")
     error = nmae(traj, other)
-    interval = (traj if len(traj) > 1 else other).frame_interval if max(len(traj), len(other)) > 1 else 1.0
-    ours, theirs = matching_frames(traj.time, other.time, interval)
+    ours, theirs = matching_frames(traj.time, other.time, common_interval(traj, other))
     first, second = traj.density.isel(time=ours), other.density.isel(time=theirs)
     result = first - second.assign_coords(time=first["time"])
     result = result.transpose(*traj.density.dims).rename("difference")

@@ -12,7 +12,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches, check_comparable, mean_density
+from edviz.analysis.frames import (
+    TrajectoryLike,
+    as_given,
+    as_trajectory,
+    batches,
+    check_comparable,
+    mean_density,
+)
 from edviz.analysis.histogram import ValueBins, histogram, log_bins, tails
 
 __all__ = ["jensen_shannon", "jsd", "w1", "wasserstein"]
@@ -125,4 +132,4 @@ def w1(generated: TrajectoryLike, reference: TrajectoryLike) -> xr.DataArray:
     (counts, excess), (ref_counts, ref_excess) = found
     distance = wasserstein(counts, excess, ref_counts.sum(axis=0), ref_excess.sum(axis=0), bins)
     result = xr.DataArray(distance / mean_density(reference), dims="sample", name="w1", attrs={"units": "1"})
-    return result if generated.is_ensemble else result.isel(sample=0)
+    return as_given(result, generated)

@@ -3,7 +3,6 @@
 Frames of a liquid are far from independent, so nothing here counts frames. A trajectory is cut into blocks much
 longer than the memory of the density, and blocks are what is compared, resampled and counted (H. Flyvbjerg and H. G.
 Petersen, J. Chem. Phys. 91, 461 (1989); H. R. Künsch, Ann. Statist. 17, 1217 (1989) for the moving-block bootstrap).
-The slope of a correlated series gets the interval of B. D. Santer et al., J. Geophys. Res. 105, 7337 (2000).
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 __all__ = [
     "Estimate",
@@ -23,7 +21,6 @@ __all__ = [
     "mean_with_interval",
     "median_with_interval",
     "noise_floor",
-    "slope_with_interval",
 ]
 
 Block = TypeVar("Block")
@@ -116,31 +113,6 @@ def noise_floor(
     Median over the pairs with its interval; not a number without pairs.
     """
     return median_with_interval([metric(block, reference) for block in training], seed)
-
-
-def slope_with_interval(time: ArrayLike, values: ArrayLike) -> Estimate:
-    """Least-squares slope of a correlated series.
-
-    The number of independent points is taken as n (1 - r) / (1 + r) with r the lag-one autocorrelation of the
-    residuals (no more than n), in the standard error and in the degrees of freedom of Student's t (Santer et al.
-    2000).
-    """
-    time = np.asarray(time, dtype=np.float64)
-    values = np.asarray(values, dtype=np.float64)
-    n = len(values)
-    if n < 3:
-        return Estimate(np.nan, np.nan, np.nan, values)
-    centred = time - time.mean()
-    slope = float(centred @ values / (centred @ centred))
-    residuals = values - values.mean() - slope * centred
-    squared = float(residuals @ residuals)
-    r = float(residuals[1:] @ residuals[:-1]) / squared if squared > 0 else 0.0
-    n_independent = min(n, n * (1 - r) / (1 + r))
-    if n_independent <= 2.5:
-        return Estimate(slope, np.nan, np.nan, values)
-    error = np.sqrt(squared / (n_independent - 2) / (centred @ centred))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n_independent - 2) * error)
-    return Estimate(slope, slope - half, slope + half, values)
 
 
 def autocorrelation_time(series: ArrayLike) -> float:

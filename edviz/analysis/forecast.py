@@ -21,14 +21,18 @@ from edviz.analysis.floors import CONFIDENCE, N_RESAMPLES
 from edviz.analysis.frames import (
     TIME_TOLERANCE,
     TrajectoryLike,
+    as_given,
     as_trajectory,
     batches,
     check_comparable,
+    check_single,
+    common_interval,
     even_interval,
     matching_frames,
     mean_density,
     with_sample_axis,
 )
+from edviz.analysis.segments import SegmentFrames, cut_segments, map_segments
 from edviz.errors import ArgumentError, MissingDataError
 from edviz.trajectory import DensityTrajectory
 
@@ -111,12 +115,7 @@ def nmae(generated: TrajectoryLike, reference: TrajectoryLike) -> xr.DataArray:
     found = _scored(generated, reference, lambda values, truth, _: {"nmae": _error(values, truth, mean)})
     time = ("time", found["time"], {"units": "fs"})
     error = xr.DataArray(found["nmae"], dims=("sample", "time"), coords={"time": time}, name="nmae", attrs=_PERCENT)
-    return error if generated.is_ensemble else error.isel(sample=0)
-
-
-def _interval(generated: DensityTrajectory, reference: DensityTrajectory) -> float:
-    """The frame interval of whichever has one; 1 fs if both are single frames."""
-    return even_interval(reference) if len(reference) > 1 else even_interval(generated) if len(generated) > 1 else 1.0
+    return as_given(error, generated)
 
 
 Score = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]], Mapping[str, NDArray[np.float64]]]
@@ -130,8 +129,8 @@ def _scored(
     `score` gets values (sample, frame, a, b, c), truth (frame, a, b, c) and how many frames ahead of the context each
     is, and returns arrays (..., frame) by name; they come back joined along their last axis, beside `time` and `lead`.
     """
-    _single(reference)
-    interval = _interval(generated, reference)
+    check_single(reference, "the reference of a forecast")
+    interval = common_interval(generated, reference)
     ours, theirs = matching_frames(generated.time, reference.time, interval)
     if not len(ours):
         raise MissingDataError(
@@ -155,7 +154,7 @@ def _scored(
 
 def _context(generated: DensityTrajectory, reference: DensityTrajectory) -> NDArray[np.float32] | None:
     """The three true frames before the rollout's first, (3, a, b, c), if the reference has them."""
-    interval = _interval(generated, reference)
+    interval = common_interval(generated, reference)
     wanted = generated.time[0] - interval * np.array([3.0, 2.0, 1.0])
     found, context = matching_frames(wanted, reference.time, interval)
     return np.asarray(reference.density.isel(time=context).data) if len(found) == len(wanted) else None
@@ -169,11 +168,6 @@ def _extrapolations(context: NDArray[np.float32] | None, leads: NDArray[np.int64
         name: np.stack([extrapolate(context, degree, int(lead)) for lead in leads])
         for name, degree in BASELINES.items()
     }
-
-
-def _single(reference: DensityTrajectory) -> None:
-    if reference.is_ensemble:
-        raise MissingDataError("the reference of a forecast is one trajectory: take a sample, reference.sample(0)")
 
 
 def steps(traj: TrajectoryLike) -> xr.DataArray:
@@ -204,7 +198,7 @@ def steps(traj: TrajectoryLike) -> xr.DataArray:
         name="step",
         attrs=_PERCENT,
     )
-    return result if traj.is_ensemble else result.isel(sample=0)
+    return as_given(result, traj)
 
 
 def baselines(
@@ -231,7 +225,7 @@ def baselines(
         If no frame can be predicted, or the reference is an ensemble.
     """
     reference = as_trajectory(reference)
-    _single(reference)
+    check_single(reference, "the reference of a forecast")
     interval = even_interval(reference)
     mean = mean_density(reference)
     leads = sorted(set(leads))
@@ -242,19 +236,19 @@ def baselines(
             f"there are {len(reference)}"
         )
     errors = {name: np.full((len(leads), len(reference)), np.nan) for name in BASELINES}
-    window = np.empty((0, *reference.grid.shape), dtype=np.float32)
-    for frames, values in batches(reference, progress, "reference"):
-        window = np.concatenate([window[-(leads[-1] + needed - 1) :], values[0]])
-        first = frames.stop - len(window)  # number of the window's first frame
-        for row, lead in enumerate(leads):
-            start = max(frames.start, lead + needed - 1)
-            if start >= frames.stop:
-                continue
-            targets = np.arange(start, frames.stop) - first
-            context = np.stack([window[targets - lead - back] for back in (2, 1, 0)])
-            for name, degree in BASELINES.items():
-                predicted = extrapolate(context, degree, lead)
-                errors[name][row, start : frames.stop] = _error(predicted, window[targets], mean)
+    found = map_segments(
+        _segment_errors,
+        reference,
+        cut_segments(reference),
+        leads,
+        mean,
+        before=leads[-1] + needed - 1,
+        progress=progress,
+        where="reference",
+    )
+    for segment, part in found:
+        for name, values in part.items():
+            errors[name][:, segment.frames] = values
     return xr.Dataset(
         {name: (("lead_time", "time"), values, _PERCENT) for name, values in errors.items()},
         coords={
@@ -262,6 +256,28 @@ def baselines(
             "time": ("time", reference.time, {"units": "fs"}),
         },
     )
+
+
+def _segment_errors(frames: SegmentFrames, leads: Sequence[int], mean: float) -> dict[str, NDArray[np.float64]]:
+    """Errors of the extrapolations to the frames of one segment, name -> (lead, frame); see `baselines`."""
+    needed = max(BASELINES.values()) + 1
+    begin = frames.segment.start
+    errors = {name: np.full((len(leads), len(frames.segment)), np.nan) for name in BASELINES}
+    window, stop = frames.history, begin
+    for values in frames.batches():
+        window = np.concatenate([window, values])[-(len(values) + leads[-1] + needed - 1) :]
+        start_of_batch, stop = stop, stop + len(values)
+        first = stop - len(window)  # number of the window's first frame
+        for row, lead in enumerate(leads):
+            start = max(start_of_batch, lead + needed - 1)
+            if start >= stop:
+                continue
+            targets = np.arange(start, stop) - first
+            context = np.stack([window[targets - lead - back] for back in (2, 1, 0)])
+            for name, degree in BASELINES.items():
+                predicted = extrapolate(context, degree, lead)
+                errors[name][row, start - begin : stop - begin] = _error(predicted, window[targets], mean)
+    return errors
 
 
 def lead_times(generated: TrajectoryLike, reference: TrajectoryLike, progress: Any = None) -> xr.Dataset:
@@ -291,7 +307,7 @@ def lead_times(generated: TrajectoryLike, reference: TrajectoryLike, progress: A
     """
     generated, reference = as_trajectory(generated), as_trajectory(reference)
     check_comparable(generated, reference, "generated")
-    _single(reference)
+    check_single(reference, "the reference of a forecast")
     mean = mean_density(reference)
     context = _context(generated, reference)
 
@@ -490,7 +506,7 @@ def forecast_skill(
     generated, reference = as_trajectory(generated), as_trajectory(reference)
     mean_density(reference)  # an electron density, in a fixed cell
     check_comparable(generated, reference, "generated")
-    _single(reference)
+    check_single(reference, "the reference of a forecast")
     return _skill(generated, reference, _climate([generated], reference, training, climatology), progress)
 
 
@@ -606,7 +622,7 @@ def forecast_skill_over_starts(
         )
     reference = as_trajectory(reference)
     mean_density(reference)  # an electron density, in a fixed cell
-    _single(reference)
+    check_single(reference, "the reference of a forecast")
     for one in trajectories:
         check_comparable(one, reference, "generated")
     climate = _climate(trajectories, reference, training, climatology)
@@ -619,7 +635,7 @@ def forecast_skill_over_starts(
             "out, or give a longer reference, so that all are averaged over the same frames"
         )
     leads = each[0]["lead_time"].values
-    interval = _interval(trajectories[0], reference)
+    interval = common_interval(trajectories[0], reference)
     for skill in each[1:]:
         leads = leads[matching_frames(leads, skill["lead_time"].values, interval)[0]]
     if not len(leads):

@@ -5,8 +5,8 @@ A trajectory may be larger than memory, so nothing here or above holds more than
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TrajectoryLike",
+    "as_given",
     "as_trajectory",
     "batches",
     "check_comparable",
+    "check_kind",
+    "check_single",
+    "common_interval",
     "even_interval",
     "matching_frames",
     "mean_density",
@@ -31,6 +35,7 @@ __all__ = [
 ]
 
 TrajectoryLike = DensityTrajectory | xr.Dataset
+Result = TypeVar("Result", xr.DataArray, xr.Dataset)
 
 BATCH_BYTES = 4 << 20  # a batch and its temporaries then stay near the processor: larger ones are slower
 
@@ -42,6 +47,23 @@ def as_trajectory(data: TrajectoryLike) -> DensityTrajectory:
     return DensityTrajectory(data) if isinstance(data, xr.Dataset) else data
 
 
+def as_given(result: Result, traj: DensityTrajectory) -> Result:
+    """The result without its dimension `sample` if the trajectory has none."""
+    return result if traj.is_ensemble else result.isel(sample=0)  # type: ignore[return-value]
+
+
+def check_single(traj: DensityTrajectory, what: str) -> None:
+    """Raise `MissingDataError` for an ensemble where there has to be one trajectory, such as "the reference"."""
+    if traj.is_ensemble:
+        raise MissingDataError(f"{what} must be one trajectory: take a sample, traj.sample(0)")
+
+
+def check_kind(traj: DensityTrajectory, kinds: Iterable[str], what: str) -> None:
+    """Raise `SchemaError` for a field of another kind; `what` asks for the kinds, such as "atoms are found in"."""
+    if traj.density_kind not in kinds:
+        raise SchemaError(f"{what} electron densities ({', '.join(kinds)}); the field is of kind '{traj.density_kind}'")
+
+
 def mean_density(traj: DensityTrajectory) -> float:
     """Electrons per volume, e/angstrom^3: what every relative error is relative to.
 
@@ -50,11 +72,7 @@ def mean_density(traj: DensityTrajectory) -> float:
     SchemaError
         If the field is not an electron density.
     """
-    if traj.density_kind not in ELECTRON_KINDS:
-        raise SchemaError(
-            f"this measurement is for electron densities ({', '.join(ELECTRON_KINDS)}); the field is "
-            f"of kind '{traj.density_kind}'"
-        )
+    check_kind(traj, ELECTRON_KINDS, "this measurement is for")
     return traj.n_electrons / traj.grid.volume
 
 
@@ -108,6 +126,11 @@ def even_interval(traj: DensityTrajectory) -> float:
             f"others {interval:g} fs. Take an even stretch, traj.sel(time=slice(start, end)), or a stride, traj[::n]."
         )
     return interval
+
+
+def common_interval(traj: DensityTrajectory, other: DensityTrajectory) -> float:
+    """Time between frames of whichever has more than one, fs; 1 fs if both are single frames."""
+    return even_interval(other) if len(other) > 1 else even_interval(traj) if len(traj) > 1 else 1.0
 
 
 def check_comparable(traj: DensityTrajectory, reference: DensityTrajectory, name: str) -> None:

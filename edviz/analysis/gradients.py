@@ -16,7 +16,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches
-from edviz.analysis.histogram import N_BINS, PERCENTILES, _count
+from edviz.analysis.histogram import N_BINS, PERCENTILES, count_rows
 from edviz.errors import ArgumentError, SchemaError
 from edviz.grid import PeriodicGrid
 
@@ -104,4 +104,4 @@ class GradientBins:
     def count(self, gradients: NDArray[np.floating]) -> NDArray[np.int64]:
         """Histogram of each frame: (n_frames, n_points) of |grad rho| to (n_frames, n + 1) counts."""
         positions = gradients * np.asarray(self.n / self.high, dtype=gradients.dtype)
-        return _count(positions, self.n)[:, 1:]
+        return count_rows(positions, self.n)[:, 1:]

@@ -31,7 +31,7 @@ def safe_log(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.log(np.maximum(values, _TINY))
 
 
-def _count(positions: NDArray[np.float32], n_bins: int) -> NDArray[np.int64]:
+def count_rows(positions: NDArray[np.float32], n_bins: int) -> NDArray[np.int64]:
     """Histogram of each row. Positions are in units of a bin, the first bin from 0 to 1; (n, m) to (n, n_bins + 2)."""
     rows = len(positions)
     index = np.clip(positions + 1, 0, n_bins + 1).astype(np.int32)
@@ -57,7 +57,7 @@ class LogBins:
         scale = self.n / (self.high - self.low)
         positions = log_values * np.float32(scale / np.log(10))
         positions -= np.float32(self.low * scale)
-        return _count(positions, self.n)
+        return count_rows(positions, self.n)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ValueBins:
 
     def count(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
         """Histogram of each frame, (n_frames, n_points) to (n_frames, n + 2) counts."""
-        return _count((values - np.float32(self.low)) * np.float32(self.n / (self.high - self.low)), self.n)
+        return count_rows((values - np.float32(self.low)) * np.float32(self.n / (self.high - self.low)), self.n)
 
     def excess(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Sums of how far the values lie below `low` and above `high`, (n_frames, n_points) to (n_frames, 2)."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edviz.analysis.floors import CONFIDENCE, N_RESAMPLES
 from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches, check_comparable
-from edviz.analysis.sites import _refine
+from edviz.analysis.sites import refine_maxima
 from edviz.errors import ArgumentError, MissingDataError
 from edviz.grid import PeriodicGrid, Shape, symmetry_index
 from edviz.trajectory import DensityTrajectory
@@ -207,7 +207,7 @@ def _refined(
     for squared, place, correlation, peak in candidates:
         start = grid.to_cartesian(peak / np.array(grid.shape))
         at_grid = float(correlation[tuple(peak)])
-        position, height = _refine(correlation, grid, start[None], False)
+        position, height = refine_maxima(correlation, grid, start[None], False)
         if len(height) and height[0] > at_grid:
             squared, start = squared - 2 * (float(height[0]) - at_grid), position[0]
         if best is None or squared < best[0]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edviz.analysis.floors import Estimate, cut_blocks
 from edviz.analysis.intervals import mean_of_blocks
-from edviz.analysis.pairs import _samples
+from edviz.analysis.pairs import samples_of
 from edviz.errors import ArgumentError, MissingDataError
 
 __all__ = ["LAG_WINDOW", "diffusion_coefficient", "mean_squared_displacement"]
@@ -73,7 +73,7 @@ def mean_squared_displacement(
     ArgumentError
         Wrong shapes, an interval that is not positive, or lags longer than the trajectory.
     """
-    samples = _samples(positions)
+    samples = samples_of(positions)
     n_frames, n_atoms = samples.shape[1:3]
     if not interval > 0:
         raise ArgumentError(f"the interval between frames must be positive, in fs; got {interval}")

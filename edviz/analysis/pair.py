@@ -16,8 +16,8 @@ import xarray as xr
 from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
-from edviz.analysis.correlation import squared, waves
-from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches, mean_density
+from edviz.analysis.correlation import squared, threads_for_transforms, waves
+from edviz.analysis.frames import TrajectoryLike, as_given, as_trajectory, batches, mean_density
 from edviz.errors import ArgumentError, GridMismatchError
 from edviz.grid import PeriodicGrid
 from edviz.trajectory import DensityTrajectory
@@ -35,8 +35,9 @@ def _mean_power(traj: DensityTrajectory, progress: Any = None) -> NDArray[np.flo
     """|rho_k|^2 averaged over frames, (sample, a, b, c // 2 + 1), in (e/angstrom^3)^2 of the discrete transform."""
     na, nb, nc = traj.grid.shape
     total = np.zeros((traj.n_samples, na, nb, nc // 2 + 1))
+    workers = threads_for_transforms()
     for _, values in batches(traj, progress):
-        total += squared(waves(values)).sum(axis=1)
+        total += squared(waves(values, workers)).sum(axis=1)
     return total / len(traj)
 
 
@@ -111,7 +112,7 @@ def two_point_correlation(
         name="two_point_correlation",
         attrs={"units": "1", "long_name": "<delta rho(0) delta rho(r)> / rho_mean^2"},
     )
-    return result if traj.is_ensemble else result.isel(sample=0)
+    return as_given(result, traj)
 
 
 def _vectors_within(grid: PeriodicGrid, radius: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -187,4 +188,4 @@ def structure_factor_vectors(traj: TrajectoryLike, k_max: float | None = None, p
         name="structure_factor_vectors",
         attrs={"units": "1", "long_name": "S(k)"},
     )
-    return result if traj.is_ensemble else result.isel(sample=0)
+    return as_given(result, traj)

@@ -18,7 +18,7 @@ from edviz.analysis.intervals import mean_of_blocks
 from edviz.errors import ArgumentError, MissingDataError, NonFiniteError
 from edviz.grid import PeriodicGrid
 
-__all__ = ["first_peak", "pair_distribution"]
+__all__ = ["first_peak", "fit_peak", "pair_distribution", "samples_of"]
 
 DEFAULT_BLOCKS = 6
 SMOOTHING = 0.1  # angstrom: of the curve in which the peak is looked for, not of the one that is fitted
@@ -60,7 +60,7 @@ def pair_distribution(
     NonFiniteError
         A position that is not finite.
     """
-    samples = _samples(positions)
+    samples = samples_of(positions)
     grid = PeriodicGrid(np.asarray(cell, dtype=np.float64), (1, 1, 1))
     n_samples, n_frames, n_atoms = samples.shape[:3]
     if n_atoms < 2:
@@ -90,7 +90,7 @@ def pair_distribution(
     )
 
 
-def _samples(positions: ArrayLike) -> NDArray[np.float64]:
+def samples_of(positions: ArrayLike) -> NDArray[np.float64]:
     """(sample, frame, atom, 3), finite."""
     array = np.asarray(positions, dtype=np.float64)
     if array.ndim == 3:
@@ -130,7 +130,7 @@ def _counts(
     return result
 
 
-def _fit_peak(r: NDArray[np.float64], g: NDArray[np.float64]) -> tuple[float, float]:
+def fit_peak(r: NDArray[np.float64], g: NDArray[np.float64]) -> tuple[float, float]:
     """Position and height of the first peak; not a number where there is none."""
     dr = float(r[1] - r[0])
     smooth = gaussian_filter1d(g, max(SMOOTHING / dr, 1e-9), mode="nearest")
@@ -181,12 +181,12 @@ def first_peak(distribution: xr.Dataset) -> xr.Dataset:
         If there is no peak above 1.
     """
     r = distribution["r"].values
-    position, height = _fit_peak(r, distribution["g"].values) if len(r) > 5 else (np.nan, np.nan)
+    position, height = fit_peak(r, distribution["g"].values) if len(r) > 5 else (np.nan, np.nan)
     if not np.isfinite(position):
         raise MissingDataError(
             f"g(r) has no peak above 1 up to {r[-1]:.3g} angstrom: a larger r_max or more frames may show one"
         )
-    fits = np.array([_fit_peak(r, block) for block in distribution["blocks"].values])
+    fits = np.array([fit_peak(r, block) for block in distribution["blocks"].values])
     half = mean_of_blocks(fits).half_width
     estimates = [
         Estimate(value, value - h, value + h, fits[:, i])

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches, mean_density
+from edviz.analysis.frames import TrajectoryLike, as_given, as_trajectory, batches, mean_density
 from edviz.errors import ArgumentError
 from edviz.grid import PeriodicGrid
 from edviz.trajectory import DensityTrajectory
@@ -273,4 +273,4 @@ def _result(
 ) -> xr.DataArray:
     coords = {"time": ("time", traj.time, {"units": "fs"}), **coords}
     result = xr.DataArray(values, dims=("sample", "time", *dims), coords=coords, name=name, attrs=attrs)
-    return result if traj.is_ensemble else result.isel(sample=0)
+    return as_given(result, traj)

@@ -19,8 +19,15 @@ import scipy.fft
 import xarray as xr
 from numpy.typing import NDArray
 
-from edviz.analysis.correlation import Shells
-from edviz.analysis.frames import TrajectoryLike, as_trajectory, batches, even_interval, mean_density
+from edviz.analysis.correlation import Shells, threads_for_transforms
+from edviz.analysis.frames import (
+    TrajectoryLike,
+    as_given,
+    as_trajectory,
+    batches,
+    even_interval,
+    mean_density,
+)
 from edviz.errors import ArgumentError, MissingDataError
 from edviz.trajectory import DensityTrajectory
 
@@ -108,8 +115,9 @@ def _correlation(traj: DensityTrajectory, shells: Shells, lags: int, progress: A
     counts = np.zeros(lags, dtype=np.int64)
     halo = np.empty((traj.n_samples, 0, len(shells.weights)), dtype=np.complex64)
     waiting: list[NDArray[np.complex64]] = []
+    workers = threads_for_transforms()
     for frames, values in batches(traj, progress):
-        waiting.append(shells.modes(values))
+        waiting.append(shells.modes(values, workers))
         if sum(part.shape[1] for part in waiting) < stretch and frames.stop < len(traj):
             continue
         modes = np.concatenate([halo, *waiting], axis=1)
@@ -127,7 +135,7 @@ def _result(
     result = xr.DataArray(
         values, dims=("sample", "k", dim), coords=shells.coordinates() | {dim: (dim, *coordinate)}, **names
     )
-    return result if traj.is_ensemble else result.isel(sample=0)
+    return as_given(result, traj)
 
 
 def intermediate_scattering(

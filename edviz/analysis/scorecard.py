@@ -22,7 +22,7 @@ import xarray as xr
 from edviz.analysis import forecast
 from edviz.analysis.divergence import jensen_shannon
 from edviz.analysis.floors import autocorrelation_time, cut_blocks
-from edviz.analysis.frames import TrajectoryLike, as_trajectory, check_comparable, even_interval
+from edviz.analysis.frames import TrajectoryLike, as_trajectory, check_comparable, check_single, even_interval
 from edviz.analysis.memory import memorisation
 from edviz.analysis.rows import ROWS, WINDOW_FS, Evidence, Row
 from edviz.analysis.stability import stability_of
@@ -109,8 +109,8 @@ def gather(
     generated = as_trajectory(generated)
     reference, training = _split(as_trajectory(reference), training, notes)
     for name, traj in (("reference", reference), ("training", training)):
-        if traj is not None and traj.is_ensemble:
-            raise MissingDataError(f"the {name} must be one trajectory: take a sample, traj.sample(0)")
+        if traj is not None:
+            check_single(traj, f"the {name}")
     interval = even_interval(reference)
     reference = _kept(reference)
     check_comparable(generated, reference, "generated")

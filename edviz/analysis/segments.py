@@ -109,7 +109,7 @@ class SegmentFrames:
     segment
         Which frames.
     values
-        (frame, a, b, c) numpy or dask, beginning with the frame before the segment if there is one.
+        (frame, a, b, c) numpy or dask, beginning with the frames before the segment that it was asked for.
     where
         Name of the trajectory, for messages.
     """
@@ -124,7 +124,12 @@ class SegmentFrames:
     @property
     def previous(self) -> NDArray[np.float32] | None:
         """(a, b, c) the frame before the segment; None at the beginning of a trajectory."""
-        return self._read(0, 1, self.segment.start - 1)[0] if self._n_before else None
+        return self.history[-1] if self._n_before else None
+
+    @property
+    def history(self) -> NDArray[np.float32]:
+        """(frame, a, b, c) the frames before the segment, as many as were asked for and the trajectory has."""
+        return self._read(0, self._n_before, self.segment.start - self._n_before)
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
         """Walk over the segment's frames, (frame, a, b, c), about four megabytes at a time.
@@ -152,6 +157,7 @@ def map_segments(
     traj: DensityTrajectory,
     segments: Iterable[Segment],
     *shared: Any,
+    before: int = 1,
     progress: Any = None,
     where: str = "",
 ) -> Iterator[tuple[Segment, Result]]:
@@ -167,6 +173,8 @@ def map_segments(
         From `cut_segments`.
     shared
         Further arguments, the same for all.
+    before
+        How many frames before its own each segment gets to see (fewer at the beginning of a trajectory).
     progress
         A tqdm bar that counts frames, or None.
     where
@@ -177,15 +185,15 @@ def map_segments(
     NonFiniteError
         At a NaN or an infinity: of the first such frame, naming trajectory, sample and frame.
     """
-    tasks = ((segment, _frames_of(traj, segment, where)) for segment in segments)
+    tasks = ((segment, _frames_of(traj, segment, where, before)) for segment in segments)
     for segment, result in _run(function, tasks, shared, _batch_bytes(traj)):
         if progress is not None:
             progress.update(len(segment))
         yield segment, result
 
 
-def _frames_of(traj: DensityTrajectory, segment: Segment, where: str) -> SegmentFrames:
-    before = int(segment.start > 0)
+def _frames_of(traj: DensityTrajectory, segment: Segment, where: str, before: int) -> SegmentFrames:
+    before = min(before, segment.start)
     density = with_sample_axis(traj.density).isel(
         sample=segment.sample, time=slice(segment.start - before, segment.stop)
     )

@@ -22,7 +22,7 @@ from scipy.ndimage import map_coordinates, maximum_filter
 from edviz.errors import ArgumentError, NonFiniteError
 from edviz.grid import PeriodicGrid
 
-__all__ = ["MIN_PROMINENCE", "Kind", "find_sites", "interpolate"]
+__all__ = ["MIN_PROMINENCE", "Kind", "find_sites", "interpolate", "refine_maxima"]
 
 Kind = Literal["maxima", "holes"]
 
@@ -103,7 +103,7 @@ def _newton_steps(
     return np.einsum("nij,nj->ni", axes, along / scale)
 
 
-def _refine(
+def refine_maxima(
     values: NDArray[np.floating], grid: PeriodicGrid, starts: NDArray[np.float64], logarithmic: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Maxima of the trigonometric polynomial reached from the starts, and the values there; those that converge."""
@@ -221,7 +221,7 @@ def find_sites(
         peaks = peaks[np.argsort(-field[tuple(peaks.T)], kind="stable")[:MAX_CANDIDATES]]
     logarithmic = kind == "maxima" and low > 0
     starts = grid.to_cartesian(peaks / np.array(grid.shape))
-    positions, heights = _refine(field, grid, starts, logarithmic)
+    positions, heights = refine_maxima(field, grid, starts, logarithmic)
     order = np.argsort(-heights, kind="stable")
     positions, heights = positions[order], heights[order]
     chosen = _distinct(grid, positions, 0.5 * float(grid.spacings.min()))

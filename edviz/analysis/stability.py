@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from edviz.analysis.correlation import shell_ratios
 from edviz.analysis.frames import TrajectoryLike
 from edviz.analysis.rows import ROWS, WINDOW_FS, Evidence
 
@@ -24,6 +25,12 @@ def sliding_mean(series: NDArray[np.float64], n_window: int) -> NDArray[np.float
     sums = np.cumsum(series, axis=-1)
     sums = np.concatenate([np.zeros((*series.shape[:-1], 1)), sums], axis=-1)
     return (sums[..., n_window:] - sums[..., :-n_window]) / n_window
+
+
+def _largest(deviations: NDArray[np.float64]) -> float:
+    """Largest size of those that are numbers; not a number if there is none."""
+    known = np.abs(deviations[np.isfinite(deviations)])
+    return float(known.max()) if known.size else np.nan
 
 
 def stability(
@@ -91,7 +98,7 @@ def stability_of(evidence: Evidence, window: float = WINDOW_FS) -> xr.Dataset:
     largest = np.abs(draws - 1).max(axis=1)
 
     reference_structure = own["structure_factor"].values
-    structure = generated["structure_factor"].mean(("sample", "time")).values / reference_structure
+    structure = shell_ratios(generated["structure_factor"].mean(("sample", "time")).values, reference_structure)
     result = xr.Dataset(
         {
             "std_ratio": ("time", std.mean(axis=0)),
@@ -102,7 +109,7 @@ def stability_of(evidence: Evidence, window: float = WINDOW_FS) -> xr.Dataset:
             "max_std_deviation": float(np.abs(std.mean(axis=0) - 1).max()),
             "min_step_ratio": float(step.mean(axis=0).min()),
             "max_step_ratio": float(step.mean(axis=0).max()),
-            "max_structure_factor_deviation": float(np.abs(structure - 1).max()),
+            "max_structure_factor_deviation": _largest(structure - 1),
             "jsd_ratio": ROWS["jsd"](evidence).ratio,
             "aimd_std_scatter": float(draws.std()),
             "aimd_max_std_deviation": float(np.median(largest)),
@@ -116,5 +123,5 @@ def stability_of(evidence: Evidence, window: float = WINDOW_FS) -> xr.Dataset:
     )
     if evidence.n_blocks("training"):
         blocks = evidence.blocks["training"]["structure_factor"].values
-        result["aimd_max_structure_factor_deviation"] = float(np.abs(blocks / reference_structure - 1).max())
+        result["aimd_max_structure_factor_deviation"] = _largest(shell_ratios(blocks, reference_structure) - 1)
     return result

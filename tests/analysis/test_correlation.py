@@ -137,3 +137,9 @@ def test_relative_rmse():
     assert relative_rmse(1.1 * reference, reference) == pytest.approx(0.1)
     found = relative_rmse(np.array([[1.0, 2.0, 8.0], [1.0, 2.0, 4.0]]), reference)
     np.testing.assert_allclose(found, [np.sqrt(1 / 3), 0])
+
+
+def test_shells_that_the_reference_leaves_empty_do_not_count():
+    found = relative_rmse([[1.1, 5.0, 2.2], [1.0, 0.0, 2.0]], [1.0, 1e-14, 2.0])
+    np.testing.assert_allclose(found, [0.1, 0.0])
+    assert np.isnan(relative_rmse([[1.0, 2.0]], [0.0, 0.0])).all()

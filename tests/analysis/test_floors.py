@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from edviz.analysis.correlation import relative_rmse, structure_factor
 from edviz.analysis.divergence import jensen_shannon
@@ -12,7 +11,6 @@ from edviz.analysis.floors import (
     mean_with_interval,
     median_with_interval,
     noise_floor,
-    slope_with_interval,
 )
 
 
@@ -62,38 +60,6 @@ def test_the_interval_of_a_correlated_mean_covers_it():
     assert naive < 0.6
     short = mean_with_interval(np.arange(5.0), 2)
     assert short.value == 2 and np.isnan(short.low)
-
-
-def test_the_slope_of_white_noise_is_that_of_linear_regression():
-    # residuals with a negative lag-one correlation count as n points, as in ordinary least squares
-    time = np.linspace(0, 5, 40)
-    values = 0.3 * time + np.where(np.arange(40) % 2, 0.1, -0.1)
-    found, expected = slope_with_interval(time, values), stats.linregress(time, values)
-    assert found.value == pytest.approx(expected.slope)
-    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 38) * expected.stderr)
-
-
-def test_the_slope_of_a_correlated_series_covers_zero():
-    time = np.arange(100.0)
-    covered = naive = 0
-    for seed in range(200):
-        values = autoregressive(0.5, 100, seed)
-        found, simple = slope_with_interval(time, values), stats.linregress(time, values)
-        covered += found.low <= 0 <= found.high
-        naive += abs(simple.slope) <= 1.984 * simple.stderr
-    assert covered / 200 >= 0.9
-    assert naive / 200 <= 0.85
-    # and a slope that is there is found
-    strong = slope_with_interval(time, autoregressive(0.5, 100, 0) + 0.1 * time)
-    assert strong.low > 0.05
-
-
-def test_slopes_at_the_edges():
-    exact = slope_with_interval(np.arange(9.0), 2 * np.arange(9.0) + 1)
-    assert exact.value == pytest.approx(2) and exact.high - exact.low == pytest.approx(0, abs=1e-9)
-    flat = slope_with_interval(np.arange(9.0), np.zeros(9))
-    assert (flat.value, flat.low, flat.high) == (0, 0, 0)
-    assert np.isnan(slope_with_interval([0.0, 1.0], [0.0, 1.0]).value)
 
 
 @pytest.mark.parametrize("r", [0.0, 0.6, 0.9])

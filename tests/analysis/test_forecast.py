@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edviz.analysis import segments
 from edviz.analysis.forecast import (
     BASELINES,
     FORECASTS,
@@ -376,3 +377,14 @@ def test_skill_errors(make_field, make_noise, ensemble):
         forecast_skill(elf, elf)
     with pytest.raises(GridMismatchError, match="generated"):
         forecast_skill_over_starts([rollout, make_noise(n_samples=12, shape=(8, 8, 6), start=500.0)], reference)
+
+
+def test_baselines_do_not_depend_on_how_the_trajectory_is_cut(make_noise, monkeypatch):
+    reference = make_noise(50)
+    expected = baselines(reference, (1, 4, 10))
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", 1)
+    monkeypatch.setattr(segments, "MIN_FRAMES", 7)
+    assert len(segments.cut_segments(reference)) == 8
+    assert baselines(reference, (1, 4, 10)).identical(expected)
+    assert np.isnan(expected["quadratic"].isel(lead_time=0)[:3]).all()
+    assert np.isfinite(expected["quadratic"].isel(lead_time=2)[12:]).all()

@@ -39,7 +39,7 @@ def test_agrees_with_brute_force(make_noise, monkeypatch, cell, shape, small_bat
     grid = training.grid
     assert len(grid.symmetries()) == (16 if shape[2] == 6 else 48)
     between = nearest_frames(frames, training)["distance"].values
-    monkeypatch.setattr(memory, "_refine", lambda *_: (np.empty((0, 3)), np.empty(0)))  # whole grid steps only
+    monkeypatch.setattr(memory, "refine_maxima", lambda *_: (np.empty((0, 3)), np.empty(0)))  # whole grid steps only
     found = nearest_frames(frames, training)["distance"].values
     expected = [brute_force(frame, training.density.values, grid) for frame in frames]
     np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -109,9 +109,27 @@ def test_the_drift_rule(make_noise):
     assert slow.verdict == "fail" and slow.low > 0
     own = float(evidence.blocks["reference"]["contrast"][0])
     assert slow.value == pytest.approx(0.03 / own / 4.0, rel=0.2)  # 1/ps over 4 ps
-    # a sudden collapse is no line: Santer's interval would hold zero
+    # a sudden collapse is no line: the interval would hold zero
     sudden = drifting(evidence, lambda x: np.where(x > 0.5, -0.3, 0.0))
     assert sudden.verdict == "fail" and "scatter" in sudden.note
+
+
+def test_stretches_of_aimd_do_not_drift(coarse):
+    """Two picoseconds of the bundled run after the other, as rollouts beside the rest of it."""
+    test = coarse.split("test")
+    plan = Plan.of(test)
+    whole = summarise(coarse, plan, [])
+    whole = whole.drop_vars([name for name, array in whole.data_vars.items() if "block" in array.dims])
+    n_train = len(coarse) - len(test) - 20
+    for start in range(0, n_train - 212, 12):
+        rest = slice(start + 212, n_train) if start < (n_train - 212) / 2 else slice(0, start)
+        parts = {"generated": slice(start, start + 212), "reference": slice(-len(test), None), "training": rest}
+        summaries = {name: whole.isel(time=frames) for name, frames in parts.items()}
+        blocks = {name: pool_blocks(ds, cut_blocks(ds.sizes["time"], len(test))) for name, ds in summaries.items()}
+        evidence = Evidence(coarse, test, coarse, plan, 10.0, summaries, blocks)
+        for name in ("drift_jsd", "drift_std", "drift_structure_factor"):
+            row = ROWS[name](evidence)
+            assert row.verdict != "fail", (start, name, row)
 
 
 def test_a_drift_below_the_scatter_of_blocks_passes(noise, make_noise):
