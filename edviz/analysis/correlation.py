@@ -7,7 +7,6 @@ factor of the atoms.
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +14,7 @@ import scipy.fft
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from edviz._processors import available_processors
 from edviz.analysis.frames import TrajectoryLike, as_given, as_trajectory, batches, mean_density
 from edviz.errors import GridMismatchError
 from edviz.grid import PeriodicGrid
@@ -26,7 +26,6 @@ __all__ = [
     "shell_ratios",
     "squared",
     "structure_factor",
-    "threads_for_transforms",
     "waves",
 ]
 
@@ -138,7 +137,7 @@ def waves(values: NDArray[np.float32], workers: int = 1) -> NDArray[np.complex64
     """Half of the discrete Fourier transform of each frame's deviation from its mean, as `scipy.fft.rfftn` orders it.
 
     (..., a, b, c) to (..., a, b, c // 2 + 1) in the unit of the values, not multiplied by the voxel's volume.
-    `workers` threads: more than one only where nothing else runs in parallel (`threads_for_transforms`).
+    `workers` threads: more than one only where nothing else runs in parallel (`available_processors`).
     """
     # The mean is the wave left out; without it float32 transforms keep small waves exact.
     centred = values - values.mean(axis=(-3, -2, -1), keepdims=True, dtype=np.float64).astype(values.dtype)
@@ -148,14 +147,6 @@ def waves(values: NDArray[np.float32], workers: int = 1) -> NDArray[np.complex64
 def squared(amplitudes: NDArray[np.complex64]) -> NDArray[np.float64]:
     """|rho_k|^2 in double precision."""
     return amplitudes.real.astype(np.float64) ** 2 + amplitudes.imag.astype(np.float64) ** 2
-
-
-def threads_for_transforms() -> int:
-    """Threads for the transforms: the processors this process may use, or what OMP_NUM_THREADS allows."""
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    if allowed.isdigit() and int(allowed) > 0:
-        return int(allowed)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def structure_factor(traj: TrajectoryLike, k_max: float | None = None, per_frame: bool = False) -> xr.DataArray:
@@ -186,7 +177,7 @@ def structure_factor(traj: TrajectoryLike, k_max: float | None = None, per_frame
     mean_density(traj)  # an electron density, in a fixed cell
     shells = Shells(traj.grid, k_max)
     parts = []
-    workers = threads_for_transforms()
+    workers = available_processors()
     for _, values in batches(traj):
         power = shells.power(values.reshape(-1, *values.shape[2:]), workers).reshape(*values.shape[:2], -1)
         parts.append(power if per_frame else power.sum(axis=1, keepdims=True))

@@ -16,7 +16,8 @@ import xarray as xr
 from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
-from edviz.analysis.correlation import squared, threads_for_transforms, waves
+from edviz._processors import available_processors
+from edviz.analysis.correlation import squared, waves
 from edviz.analysis.frames import TrajectoryLike, as_given, as_trajectory, batches, mean_density
 from edviz.errors import ArgumentError, GridMismatchError
 from edviz.grid import PeriodicGrid
@@ -35,7 +36,7 @@ def _mean_power(traj: DensityTrajectory, progress: Any = None) -> NDArray[np.flo
     """|rho_k|^2 averaged over frames, (sample, a, b, c // 2 + 1), in (e/angstrom^3)^2 of the discrete transform."""
     na, nb, nc = traj.grid.shape
     total = np.zeros((traj.n_samples, na, nb, nc // 2 + 1))
-    workers = threads_for_transforms()
+    workers = available_processors()
     for _, values in batches(traj, progress):
         total += squared(waves(values, workers)).sum(axis=1)
     return total / len(traj)

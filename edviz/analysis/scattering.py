@@ -19,7 +19,8 @@ import scipy.fft
 import xarray as xr
 from numpy.typing import NDArray
 
-from edviz.analysis.correlation import Shells, threads_for_transforms
+from edviz._processors import available_processors
+from edviz.analysis.correlation import Shells
 from edviz.analysis.frames import (
     TrajectoryLike,
     as_given,
@@ -115,7 +116,7 @@ def _correlation(traj: DensityTrajectory, shells: Shells, lags: int, progress: A
     counts = np.zeros(lags, dtype=np.int64)
     halo = np.empty((traj.n_samples, 0, len(shells.weights)), dtype=np.complex64)
     waiting: list[NDArray[np.complex64]] = []
-    workers = threads_for_transforms()
+    workers = available_processors()
     for frames, values in batches(traj, progress):
         waiting.append(shells.modes(values, workers))
         if sum(part.shape[1] for part in waiting) < stretch and frames.stop < len(traj):

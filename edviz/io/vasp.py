@@ -14,7 +14,6 @@ otherwise. ``edviz.open("AECCAR0", density_kind="total")`` adds AECCAR0 and AECC
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edviz._processors import available_processors
 from edviz.errors import ArgumentError, EdvizError, FileFormatError, GridMismatchError, MissingDataError, SchemaError
 from edviz.io.compression import SUFFIXES
 from edviz.io.compression import kind as packed_by
@@ -458,7 +458,7 @@ class _Reader:
         na, nb, nc = values.shape
         line = text.peek_line()
         row = max(1, len(line.split()))
-        n_parts = min(_cores(), 3, values.nbytes // _LEAST_PART)
+        n_parts = min(available_processors(), 3, values.nbytes // _LEAST_PART)
         unit = row // math.gcd(na * nb, row)  # planes that fill their last line
         if n_parts < 2 or nc <= unit:
             return False
@@ -491,14 +491,6 @@ class _Reader:
                 if lines or raw.startswith(b"augmentation"):
                     lines.append(raw.rstrip(b"\r\n"))
         return b"\n".join(lines).decode("ascii", "replace").rstrip()
-
-
-def _cores() -> int:
-    """Processors this process may use, or what OMP_NUM_THREADS allows."""
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    if allowed.isdigit() and int(allowed) > 0:
-        return int(allowed)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _other_aeccar(path: Path) -> Path | None:
