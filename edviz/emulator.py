@@ -68,6 +68,8 @@ class DensityEmulator:
         Default noise level of the context in rollouts, in units of the latent's standard deviation.
     noise_gain : float
         Noise really put on a rollout's context, over that level (see `LatentDynamics.sample`).
+    long_wave_damping : float
+        Share of its longest waves that a rollout's latent loses a frame (see `LatentDynamics.damp`).
     variance_relaxation : float
         Rate a frame at which a rollout's latent variance is pulled to its mean (see `LatentDynamics.relax`).
     provenance : dict
@@ -86,6 +88,7 @@ class DensityEmulator:
         sampling_steps: int = 4,
         context_noise: float = 0.03,
         noise_gain: float = 1.0,
+        long_wave_damping: float = 0.0,
         variance_relaxation: float = 0.0,
         provenance: dict[str, Any] | None = None,
     ) -> None:
@@ -98,6 +101,7 @@ class DensityEmulator:
         self.sampling_steps = sampling_steps
         self.context_noise = context_noise
         self.noise_gain = noise_gain
+        self.long_wave_damping = long_wave_damping
         self.variance_relaxation = variance_relaxation
         self.provenance = provenance or {}
 
@@ -374,7 +378,7 @@ class DensityEmulator:
             writer = stack.enter_context(self._writer(out, context, line)) if out is not None else None
             for frame in _progress(range(n_frames), "rollout", "frame", progress):
                 new = self._next(state, seed, frame, sampling_steps, context_noise)
-                new = self.dynamics.relax(new, self.variance_relaxation)
+                new = self.dynamics.relax(self.dynamics.damp(new, self.long_wave_damping), self.variance_relaxation)
                 state = torch.cat((state[:, 1:], new[:, None]), dim=1)
                 density = self._densities(self.autoencoder.decode(new, context.grid.shape))
                 if not np.isfinite(density).all():
@@ -416,6 +420,7 @@ class DensityEmulator:
             "sampling_steps": self.sampling_steps,
             "context_noise": self.context_noise,
             "noise_gain": self.noise_gain,
+            "long_wave_damping": self.long_wave_damping,
             "variance_relaxation": self.variance_relaxation,
             "provenance": self.provenance,
         }
@@ -480,6 +485,7 @@ class DensityEmulator:
                 sampling_steps=description["sampling_steps"],
                 context_noise=description["context_noise"],
                 noise_gain=description.get("noise_gain", 1.0),
+                long_wave_damping=description.get("long_wave_damping", 0.0),
                 variance_relaxation=description.get("variance_relaxation", 0.0),
                 provenance=description["provenance"],
             )

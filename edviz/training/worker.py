@@ -73,7 +73,8 @@ def train(run: RunDirectory, device: str = "auto", devices: int = 1) -> None:
         emulator = DensityEmulator.from_training(
             autoencoder, dynamics, trajectory, frame_interval=stride * trajectory.frame_interval,
             sampling_steps=config.sampling_steps, context_noise=config.context_noise,
-            noise_gain=config.noise_gain, variance_relaxation=config.variance_relaxation,
+            noise_gain=config.noise_gain, long_wave_damping=config.long_wave_damping,
+            variance_relaxation=config.variance_relaxation,
             provenance={"config": config.to_dict(), "data": data, "metrics": _last_figures(run)},
         )  # fmt: skip
         emulator.save(run["emulator"])

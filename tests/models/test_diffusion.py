@@ -61,6 +61,24 @@ def test_relaxation_takes_off_its_share_of_the_excess_variance(rate):
     assert after.tolist() == pytest.approx(((1 - rate) * before).tolist(), abs=1e-5)
 
 
+def test_damping_takes_its_share_of_the_longest_waves_and_nothing_else():
+    model = LatentDynamics(latent_channels=2, n_context=2, channels=8, blocks=1)
+    latent = 3 + torch.randn(2, 2, 8, 6, 8, generator=torch.Generator().manual_seed(0))
+    before, after = (torch.fft.fftn(z, dim=(-3, -2, -1)) for z in (latent, model.damp(latent, 0.1)))
+    share = (after / before).real
+    for wave, expected in [
+        ((0, 0, 0), 1),
+        ((1, 0, 0), 0.9),
+        ((0, -1, 1), 0.9),
+        ((1, 1, 1), 1),
+        ((0, 2, 0), 1),
+        ((4, 3, 4), 1),
+    ]:
+        assert share[..., *wave].flatten().tolist() == pytest.approx([expected] * 4, abs=1e-4)
+    shifted = model.damp(latent.roll((3, 1, 5), (-3, -2, -1)), 0.1)
+    assert torch.allclose(shifted, model.damp(latent, 0.1).roll((3, 1, 5), (-3, -2, -1)), atol=1e-5)
+
+
 def test_loss_of_the_exact_denoiser_is_its_posterior_variance():
     # EDM weight x posterior variance = (1 + 1/s^2) * v s^2 / (v + s^2): known for every noise level
     model = LatentDynamics(latent_channels=1, n_context=2, channels=8, blocks=1, max_context_noise=0.0)
