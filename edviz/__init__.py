@@ -52,7 +52,7 @@ _HOME = {
 }
 
 
-_ROOMS = ("analysis", "io", "models", "plotting", "samples", "training")
+_ROOMS = ("analysis", "io", "models", "plotting", "samples", "training", "widgets")
 """Subpackages that ``edviz.<name>`` reaches without an import of their own."""
 
 
