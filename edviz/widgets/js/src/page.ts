@@ -1,0 +1,80 @@
+/**
+ * What all viewers of one page share: a single WebGL renderer, and the bus between linked viewers.
+ *
+ * Browsers drop the oldest of more than about sixteen WebGL contexts, and a notebook can hold more viewers than that.
+ * So one hidden canvas renders for all, and each view copies its picture onto a plain 2D canvas of its own.
+ */
+
+import { type PerspectiveCamera, type Scene, WebGLRenderer } from "three";
+import type { CameraState } from "./protocol";
+
+let renderer: WebGLRenderer | null = null;
+let users = 0;
+const restored = new Set<() => void>();
+
+/** Take part in the renderer; the callback runs when a lost context is back. */
+export function acquireRenderer(redraw: () => void): void {
+  users += 1;
+  restored.add(redraw);
+}
+
+export function releaseRenderer(redraw: () => void): void {
+  users -= 1;
+  restored.delete(redraw);
+  if (users > 0 || !renderer) return;
+  renderer.dispose();
+  renderer.forceContextLoss();
+  renderer = null;
+}
+
+function theRenderer(): WebGLRenderer {
+  if (renderer) return renderer;
+  const canvas = document.createElement("canvas");
+  renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true, powerPreference: "high-performance" });
+  renderer.setPixelRatio(1);
+  renderer.setClearColor(0x000000, 0);
+  renderer.setScissorTest(true);
+  canvas.addEventListener("webglcontextrestored", () => restored.forEach((redraw) => redraw()));
+  return renderer;
+}
+
+/**
+ * Draw a scene into a 2D canvas of `width` x `height` device pixels.
+ *
+ * With `wait` the call returns when the pixels are there (for measurements), else when they are ordered.
+ */
+export function drawTo(target: CanvasRenderingContext2D, scene: Scene, camera: PerspectiveCamera, width: number, height: number, wait: boolean): void {
+  const gl = theRenderer();
+  const canvas = gl.domElement;
+  if (canvas.width < width || canvas.height < height) gl.setSize(Math.max(canvas.width, width), Math.max(canvas.height, height), false);
+  gl.setViewport(0, 0, width, height);
+  gl.setScissor(0, 0, width, height);
+  gl.render(scene, camera);
+  target.clearRect(0, 0, target.canvas.width, target.canvas.height);
+  target.drawImage(canvas, 0, canvas.height - height, width, height, 0, 0, target.canvas.width, target.canvas.height);
+  if (wait) target.getImageData(0, 0, 1, 1);
+}
+
+/** What linked viewers tell each other. */
+export interface LinkMessage {
+  link: string;
+  from: object;
+  camera?: CameraState | null;
+  /** fs */
+  time?: number;
+  playing?: boolean;
+  speed?: number;
+}
+
+/** One bus a page, whichever copy of this module came first. */
+const bus: EventTarget = ((globalThis as Record<symbol, unknown>)[Symbol.for("edviz.bus")] ??= new EventTarget()) as EventTarget;
+
+export function tell(message: LinkMessage): void {
+  bus.dispatchEvent(new CustomEvent("edviz", { detail: message }));
+}
+
+export function listen(callback: (message: LinkMessage) => void): () => void {
+  const listener = (event: Event): void => callback((event as CustomEvent<LinkMessage>).detail);
+  bus.addEventListener("edviz", listener);
+  return () => bus.removeEventListener("edviz", listener);
+}
