@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from edviz.errors import ArgumentError, FrameIndexError
 from edviz.plotting.page import write_page
+from edviz.plotting.theme import field_name
 from edviz.widgets.serving import EncodedFrame, encode_frame
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def write_viewer_page(
 
 def viewer_page(viewer: TrajectoryViewer, frames: Frames = None, title: str = "") -> str:
     """The page as text: see `write_viewer_page`."""
-    heading = title or viewer.meta["name"] or "edviz"
+    heading = title or " ".join(filter(None, [viewer.meta["name"], field_name(viewer.meta["kind"])]))
     data = embed(viewer, frames)
     script, style = front_end()
     return _PAGE.format(

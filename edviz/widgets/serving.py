@@ -125,6 +125,7 @@ class FrameServer:
         self._lock = threading.Lock()
         self._wishes: deque[tuple[int, int]] = deque()
         self._epoch = -1
+        self._page: object = None
         self._thread: threading.Thread | None = None
 
     def restart(self) -> None:
@@ -132,13 +133,16 @@ class FrameServer:
         with self._lock:
             self._epoch = -1
 
-    def want(self, epoch: int, frames: Iterable[Iterable[int]]) -> None:
-        """Replace the wishes by (sample, frame) pairs, the most urgent first; an older epoch is ignored."""
+    def want(self, epoch: int, frames: Iterable[Iterable[int]], page: object = None) -> None:
+        """Replace the wishes by (sample, frame) pairs, the most urgent first.
+
+        An older epoch of the same page is ignored: its message was held up behind a cell.
+        """
         wishes = [(int(sample), int(frame)) for sample, frame in frames]
         with self._lock:
-            if epoch < self._epoch:
+            if epoch < self._epoch and page == self._page:
                 return
-            self._epoch = epoch
+            self._epoch, self._page = epoch, page
             self._wishes = deque(wishes)
             if self._thread is None and wishes:
                 self._thread = threading.Thread(target=self._serve, name="edviz-frames", daemon=True)

@@ -24,7 +24,7 @@ from edviz.plotting.frames import one_frame
 from edviz.plotting.isosurface import IsosurfacePicture, default_levels, plot_isosurface
 from edviz.plotting.raycast import raycast
 from edviz.plotting.surfaces import level_from_fraction
-from edviz.plotting.theme import AIMD, GENERATED, field_label, pretty_units
+from edviz.plotting.theme import AIMD, GENERATED, field_label, field_name
 from edviz.schema import ELECTRON_KINDS
 from edviz.widgets.serving import FrameServer
 
@@ -169,7 +169,7 @@ class TrajectoryViewer(anywidget.AnyWidget):
             state["fractions"] = [_share_above(first, x) for x in state["levels"]]
         self._server = FrameServer(traj, self._send_frame, other)
         self._snapshots: dict[str, bytes | None] = {}
-        super().__init__(meta=meta, **state)
+        super().__init__(meta=meta, **({"camera": None} | state))  # traitlets' own default would be an empty dict
         self.on_msg(self._receive)
 
     # What the user sets -----------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ class TrajectoryViewer(anywidget.AnyWidget):
             self._server.restart()
             self.send({"type": "hello"})
         elif kind == "want":
-            self._server.want(int(content.get("epoch", 0)), content.get("frames", []))
+            self._server.want(int(content.get("epoch", 0)), content.get("frames", []), content.get("page"))
         elif kind == "snapshot" and buffers:
             self._snapshots[str(content.get("id"))] = bytes(buffers[0])
 
@@ -387,7 +387,8 @@ class TrajectoryViewer(anywidget.AnyWidget):
         return data, metadata
 
     def __repr__(self) -> str:
-        return f"<TrajectoryViewer: {self.meta['name'] or 'trajectory'}, frame {self.frame}, t = {self.time:g} fs>"
+        what = " ".join(filter(None, [self.meta["name"], field_name(self.meta["kind"])]))
+        return f"<TrajectoryViewer: {what}, frame {self.frame}, t = {self.time:g} fs>"
 
 
 def link(*viewers: TrajectoryViewer) -> str:
@@ -425,7 +426,6 @@ def _describe(traj: DensityTrajectory, second: DensityTrajectory | None, name: s
     signed = low < -0.05 * max(high, -low)
     electrons = traj.density_kind in ELECTRON_KINDS and not signed
     numbers = traj.ds["numbers"].values.tolist() if "numbers" in traj.ds and "positions" in traj.ds else []
-    units = str(traj.density.attrs["units"])
     meta: dict[str, Any] = {
         "n_frames": traj.n_frames,
         "n_samples": traj.n_samples,
@@ -435,9 +435,8 @@ def _describe(traj: DensityTrajectory, second: DensityTrajectory | None, name: s
         "numbers": numbers,
         "times": [float(f"{time:.9g}") for time in traj.time],
         "kind": traj.density_kind,
-        "units": pretty_units(units),
-        "label": field_label(traj.density_kind, units),
-        "name": name or _title(traj),
+        "units": str(traj.density.attrs["units"]),
+        "name": name or one_frame(traj, 0).formula,
         "signed": bool(signed),
         "n_electrons": traj.n_electrons if electrons else None,
         "range": [low, high],
@@ -448,11 +447,6 @@ def _describe(traj: DensityTrajectory, second: DensityTrajectory | None, name: s
         units = str(second.density.attrs["units"])
         meta |= {"second_name": field_label(second.density_kind, units), "second_range": list(_range(second))}
     return meta
-
-
-def _title(traj: DensityTrajectory) -> str:
-    """Formula and field, such as ``Li₅₄ valence density``."""
-    return one_frame(traj, 0).title.rpartition(", t = ")[0]
 
 
 def _range(traj: DensityTrajectory) -> tuple[float, float]:

@@ -53,7 +53,7 @@ def test_the_page_is_told_what_it_shows(trajectory: edviz.DensityTrajectory) -> 
     assert meta["times"] == [3.0, 13.0, 23.0, 33.0, 43.0]
     assert meta["numbers"] == [3, 3, 3, 3] and meta["n_electrons"] == 4 and not meta["signed"]
     assert meta["range"][0] == pytest.approx(trajectory.density.isel(time=[0, 2, 4]).values.min())
-    assert meta["units"] == "e/Å³" and meta["name"] == "Li₄ valence density"
+    assert meta["units"] == "e/angstrom^3" and meta["name"] == "Li₄"
 
 
 def test_the_first_surface_encloses_half_of_the_valence_electrons(lithium: edviz.DensityTrajectory) -> None:
