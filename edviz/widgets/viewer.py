@@ -20,6 +20,7 @@ import traitlets as t
 
 from edviz.analysis.frames import TrajectoryLike, as_trajectory
 from edviz.errors import ArgumentError, FrameIndexError, GridMismatchError, MissingDataError
+from edviz.io.atomic import replacing
 from edviz.plotting.frames import one_frame
 from edviz.plotting.isosurface import IsosurfacePicture, default_levels, plot_isosurface
 from edviz.plotting.raycast import raycast
@@ -56,7 +57,8 @@ class TrajectoryViewer(anywidget.AnyWidget):
         A field on the same grid with as many frames, to colour the surfaces by.
     level : float or several, optional
         Isovalues in the field's unit. By default a surface that encloses half of the valence electrons (80 % of all
-        electrons) in the first frame shown; of signed fields one positive and one negative lobe.
+        electrons) in the first frame shown; of signed fields a level stands for
+        a positive and a negative lobe, unless one of the levels is negative.
     fraction : float or several, optional
         Instead of levels: fractions of the electrons that the surfaces enclose, in every frame anew.
     name : str, optional
@@ -168,7 +170,7 @@ class TrajectoryViewer(anywidget.AnyWidget):
         elif "fractions" not in state and first.density_kind in ELECTRON_KINDS and not meta["signed"]:
             state["fractions"] = [_share_above(first, x) for x in state["levels"]]
         self._server = FrameServer(traj, self._send_frame, other)
-        self._snapshots: dict[str, bytes | None] = {}
+        self._snapshots: dict[str, Path] = {}
         super().__init__(meta=meta, **({"camera": None} | state))  # traitlets' own default would be an empty dict
         self.on_msg(self._receive)
 
@@ -304,7 +306,10 @@ class TrajectoryViewer(anywidget.AnyWidget):
         elif kind == "want":
             self._server.want(int(content.get("epoch", 0)), content.get("frames", []), content.get("page"))
         elif kind == "snapshot" and buffers:
-            self._snapshots[str(content.get("id"))] = bytes(buffers[0])
+            path = self._snapshots.pop(str(content.get("id")), None)
+            if path is not None:
+                with replacing(path) as temporary:
+                    temporary.write_bytes(buffers[0])
 
     def _send_frame(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         self.send(content, buffers)
@@ -339,10 +344,10 @@ class TrajectoryViewer(anywidget.AnyWidget):
         if self.level_mode == "electrons":
             options = {"fraction": self.fractions} | options
         else:
-            levels = self.levels
+            levels = self._lobes()
             options = {"level": levels} | options
             if self.meta["signed"]:
-                # Lobes: neither encloses the other, so both are solid.
+                # Neither lobe encloses the other, so both are solid.
                 colors = [GENERATED[0] if x > 0 else AIMD for x in sorted(levels)]
                 options = {"color": colors, "opacity": [self.opacity] * len(levels), "capped": False} | options
                 options = {"legend": False, "cmap": "coolwarm"} | options
@@ -359,6 +364,20 @@ class TrajectoryViewer(anywidget.AnyWidget):
 
         return write_viewer_page(self, path, frames, **options)
 
+    def _lobes(self) -> list[float]:
+        """The levels; of a signed field each stands for a positive and a negative lobe, unless one is negative."""
+        mirrored = self.meta["signed"] and not any(level < 0 for level in self.levels)
+        return [sign * level for level in self.levels for sign in ((1, -1) if mirrored else (1,))]
+
+    def snapshot(self, path: str | os.PathLike[str]) -> None:
+        """Save what the page shows, with its camera, as a PNG: the file appears once the page has answered."""
+        target = Path(path)
+        if target.suffix.lower() != ".png":
+            raise ArgumentError(f"{target}: snapshots are written as PNG; give the file a name that ends in .png")
+        name = uuid.uuid4().hex
+        self._snapshots[name] = target
+        self.send({"type": "snapshot", "id": name})
+
     @property
     def state(self) -> dict[str, Any]:
         """The state of the view and what it shows, as the page gets it."""
@@ -367,7 +386,7 @@ class TrajectoryViewer(anywidget.AnyWidget):
     def thumbnail(self) -> bytes:
         """A small PNG of the frame shown, made without OpenGL, so in any thread; for where there is no page."""
         shown = one_frame(self.traj, self.frame, self.sample)
-        levels = self.levels
+        levels = self._lobes()
         if self.level_mode == "electrons":
             levels = [level_from_fraction(shown.values, fraction) for fraction in self.fractions]
         return raycast(shown, levels)
@@ -461,7 +480,7 @@ def _range(traj: DensityTrajectory) -> tuple[float, float]:
 def _default_levels(frame: Frame, signed: bool) -> list[float]:
     if signed:
         size = float(np.quantile(np.abs(frame.values), 0.97))
-        return [size, -size] if size > 0 else [0.0]
+        return [size]
     if frame.values.min() == frame.values.max():
         return [float(frame.values.min())]
     return default_levels(frame)

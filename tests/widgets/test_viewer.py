@@ -164,7 +164,10 @@ def test_positions_and_shifts_are_folded_into_the_cell(trajectory: edviz.Density
 def test_signed_fields_have_two_lobes_and_no_electrons(make_trajectory: Make) -> None:
     viewer = orbital(make_trajectory).view()
     assert viewer.meta["signed"] and viewer.meta["n_electrons"] is None
-    assert viewer.levels[0] == -viewer.levels[1] > 0
+    assert len(viewer.levels) == 1 and viewer.level > 0
+    assert viewer.picture().levels == (-viewer.level, viewer.level)
+    viewer.levels = [0.5, -0.25]
+    assert viewer.picture().levels == (-0.25, 0.5)
     with pytest.raises(MissingDataError, match="levels"):
         viewer.fraction = 0.5
     assert viewer.level_mode == "value"
@@ -229,6 +232,19 @@ def test_png_agrees_with_the_isosurface_picture(lumps: edviz.DensityTrajectory, 
     assert picture.levels == (0.3,)
     assert path.read_bytes() == picture.png
     assert viewer.picture(0, fraction=0.5, level=None).levels != (0.3,)
+
+
+def test_a_snapshot_is_written_when_the_page_answers(trajectory: edviz.DensityTrajectory, tmp_path: Path) -> None:
+    viewer = trajectory.view()
+    sent = talk(viewer)
+    viewer.snapshot(tmp_path / "page.png")
+    request = sent[-1][0]
+    assert request["type"] == "snapshot" and not (tmp_path / "page.png").exists()
+    viewer._handle_custom_msg({"type": "snapshot", "id": "another"}, [memoryview(b"no")])
+    viewer._handle_custom_msg({"type": "snapshot", "id": request["id"]}, [memoryview(b"picture")])
+    assert (tmp_path / "page.png").read_bytes() == b"picture"
+    with pytest.raises(ArgumentError, match="PNG"):
+        viewer.snapshot("page.jpg")
 
 
 def test_lobes_are_both_drawn(make_trajectory: Make, tmp_path: Path) -> None:
