@@ -60,7 +60,8 @@ export function litMaterial(options: { flat?: boolean; shine?: number; mapped?: 
       color: { value: new Vector3(1, 1, 1) },
       opacity: { value: 1 },
       shine: { value: options.shine ?? 0.3 },
-      pale: { value: options.flat ? 0.3 : 0 },
+      pale: { value: options.flat && !options.mapped ? 0.3 : 0 },
+      flatly: { value: options.flat === true },
       ...(options.mapped ? fieldUniforms() : {}),
     },
     defines: {
@@ -101,6 +102,7 @@ export function litMaterial(options: { flat?: boolean; shine?: number; mapped?: 
       uniform float opacity;
       uniform float shine;
       uniform float pale;
+      uniform bool flatly;
       varying vec3 vNormal;
       varying vec3 vPosition;
       #ifdef TINTED
@@ -126,7 +128,7 @@ export function litMaterial(options: { flat?: boolean; shine?: number; mapped?: 
         // A thin film looks denser where it is seen edge on.
         float alpha = opacity >= 1.0 ? 1.0 : mix(opacity, min(1.0, 1.6 * opacity), pow(1.0 - abs(facing), 3.0));
         // Cut faces are flat and read as paper: hardly shaded.
-        vec3 shaded = pale > 0.0 ? base * (0.84 + 0.2 * n.y + 0.06 * n.x) : lit(base, n, vPosition, shine);
+        vec3 shaded = flatly ? base * (0.96 + 0.1 * n.y + 0.05 * n.x) : lit(base, n, vPosition, shine);
         gl_FragColor = vec4(shaded, alpha);
       }`,
     side: FrontSide,

@@ -15,6 +15,7 @@ import {
   InstancedMesh,
   LinearFilter,
   LineBasicMaterial,
+  LineLoop,
   LineSegments,
   Matrix3,
   Matrix4,
@@ -98,7 +99,8 @@ export class Picture {
         const material = this.material(`surface ${order} ${flat} ${mapped !== null}`, () =>
           litMaterial({ flat, shine: flat ? 0.05 : 0.28, mapped: mapped !== null }),
         );
-        material.uniforms.opacity!.value = alpha;
+        // The cut through an outer shell must not hide the shells inside it.
+        material.uniforms.opacity!.value = flat && outer ? 0.5 * alpha : alpha;
         material.transparent = alpha < 1;
         material.depthWrite = alpha >= 1;
         // Caps close the surface: of an opaque one nobody sees the inside.
@@ -201,6 +203,9 @@ export class Picture {
         const material = this.material("slice", sliceMaterial);
         bindField(material, field);
         this.planes.add(new Mesh(plane, material));
+        const rim = new BufferGeometry();
+        rim.setAttribute("position", plane.getAttribute("position"));
+        this.planes.add(new LineLoop(rim, this.line));
       }
     }
   }

@@ -7,7 +7,7 @@
 
 import type { Model } from "./model";
 import type { Vec3 } from "./cell";
-import { cssGradient } from "./colormaps";
+import { colorAt, cssGradient } from "./colormaps";
 import { type Lobe, type Result } from "./extract";
 import { Extractor } from "./extractor";
 import { around, frameBytes, FrameCache } from "./frames";
@@ -35,6 +35,7 @@ const PATIENCE_MS = 3000;
 const COARSE_FROM = { card: 96, software: 64 };
 const SETTLE_MS = 140;
 const SAVE_MS = 120;
+const SINGLE_COLOR = "#35a2b5";
 
 export interface Listener {
   /** Draw again. */
@@ -484,8 +485,12 @@ export class Session {
       const index = mirrored ? 2 * target + (sign < 0 ? 1 : 0) : target;
       return colors[index] ?? (sign < 0 ? "#d55e00" : "#0072b2");
     }
-    const defaults = ["#35a2b5", "#2a5fa8", "#7cc7b8", "#3b2a7a"];
-    return colors[target] ?? defaults[target % defaults.length]!;
+    if (colors[target]) return colors[target];
+    const targets = this.drawn?.levels ?? [];
+    if (targets.length < 2) return SINGLE_COLOR;
+    // Light outside, dark inside.
+    const rank = targets.filter((x) => x < targets[target]!).length / (targets.length - 1);
+    return `rgb(${colorAt("density", 0.3 + 0.7 * rank).join()})`;
   }
 
   /** The colour bar of what is coloured by value now, or null. */
