@@ -129,7 +129,7 @@ export class HistogramPlot {
 export function ticks(from: number, to: number, scale: "log10" | "linear"): [number, number][] {
   const out: [number, number][] = [];
   if (scale === "log10") {
-    const fine = to - from < 2.2;
+    const fine = to - from < 3.2;
     for (let e = Math.floor(from); e <= Math.ceil(to); e++)
       for (const m of fine ? [1, 2, 5] : [1]) {
         const at = e + Math.log10(m);

@@ -47,20 +47,21 @@ const LIGHT = /* glsl */ `
     vec3 fill = normalize(vec3(-0.7, -0.15, 0.35));
     float d = max(dot(n, key), 0.0);
     float sky = 0.5 + 0.5 * n.y;
-    vec3 diffuse = color * (0.24 + 0.16 * sky + 0.62 * d + 0.14 * max(dot(n, fill), 0.0));
-    float s = pow(max(dot(n, normalize(key + v)), 0.0), 42.0);
+    vec3 diffuse = color * (0.34 + 0.2 * sky + 0.6 * d + 0.16 * max(dot(n, fill), 0.0));
+    float s = pow(max(dot(n, normalize(key + v)), 0.0), 48.0);
     return diffuse + shine * s;
   }
 `;
 
 /** A lit surface. With `mapped` its colour is that of a field at the fragment's place. */
-export function litMaterial(options: { flat?: boolean; shine?: number; mapped?: boolean; instanceColors?: boolean; twoSided?: boolean }): ShaderMaterial {
+export function litMaterial(options: { flat?: boolean; shine?: number; mapped?: boolean; instanceColors?: boolean }): ShaderMaterial {
   const material = new ShaderMaterial({
     uniforms: {
       color: { value: new Vector3(1, 1, 1) },
       opacity: { value: 1 },
       shine: { value: options.shine ?? 0.3 },
-      pale: { value: options.flat ? 0.22 : 0 },
+      pale: { value: options.flat && !options.mapped ? 0.3 : 0 },
+      flatly: { value: options.flat === true },
       ...(options.mapped ? fieldUniforms() : {}),
     },
     defines: {
@@ -101,6 +102,7 @@ export function litMaterial(options: { flat?: boolean; shine?: number; mapped?: 
       uniform float opacity;
       uniform float shine;
       uniform float pale;
+      uniform bool flatly;
       varying vec3 vNormal;
       varying vec3 vPosition;
       #ifdef TINTED
@@ -125,9 +127,11 @@ export function litMaterial(options: { flat?: boolean; shine?: number; mapped?: 
         base = mix(base, vec3(1.0), pale);
         // A thin film looks denser where it is seen edge on.
         float alpha = opacity >= 1.0 ? 1.0 : mix(opacity, min(1.0, 1.6 * opacity), pow(1.0 - abs(facing), 3.0));
-        gl_FragColor = vec4(lit(base, n, vPosition, shine), alpha);
+        // Cut faces are flat and read as paper: hardly shaded.
+        vec3 shaded = flatly ? base * (0.96 + 0.1 * n.y + 0.05 * n.x) : lit(base, n, vPosition, shine);
+        gl_FragColor = vec4(shaded, alpha);
       }`,
-    side: options.twoSided ? DoubleSide : FrontSide,
+    side: FrontSide,
   });
   return material;
 }

@@ -30,7 +30,7 @@ export function releaseRenderer(redraw: () => void): void {
 function theRenderer(): WebGLRenderer {
   if (renderer) return renderer;
   const canvas = document.createElement("canvas");
-  renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true, powerPreference: "high-performance" });
+  renderer = new WebGLRenderer({ canvas, antialias: false, alpha: true, powerPreference: "high-performance" });
   renderer.setPixelRatio(1);
   renderer.setClearColor(0x000000, 0);
   renderer.setScissorTest(true);
@@ -38,8 +38,19 @@ function theRenderer(): WebGLRenderer {
   return renderer;
 }
 
+let software: boolean | null = null;
+
+/** True if the browser draws WebGL on the processor, where every pixel is dear. */
+export function isSoftware(): boolean {
+  if (software !== null) return software;
+  const gl = theRenderer().getContext();
+  const info = gl.getExtension("WEBGL_debug_renderer_info");
+  const name = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  return (software = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name));
+}
+
 /**
- * Draw a scene into a 2D canvas of `width` x `height` device pixels.
+ * Draw a scene with `width` x `height` pixels and scale it onto a 2D canvas: more pixels than it has smooth the edges.
  *
  * With `wait` the call returns when the pixels are there (for measurements), else when they are ordered.
  */
@@ -50,9 +61,13 @@ export function drawTo(target: CanvasRenderingContext2D, scene: Scene, camera: P
   gl.setViewport(0, 0, width, height);
   gl.setScissor(0, 0, width, height);
   gl.render(scene, camera);
+  target.imageSmoothingQuality = "medium";
   target.clearRect(0, 0, target.canvas.width, target.canvas.height);
   target.drawImage(canvas, 0, canvas.height - height, width, height, 0, 0, target.canvas.width, target.canvas.height);
-  if (wait) target.getImageData(0, 0, 1, 1);
+  if (wait) {
+    const context = gl.getContext();
+    context.readPixels(0, 0, 1, 1, context.RGBA, context.UNSIGNED_BYTE, new Uint8Array(4));
+  }
 }
 
 /** What linked viewers tell each other. */

@@ -7,12 +7,15 @@ import {
   CylinderGeometry,
   Data3DTexture,
   type DataTexture,
+  DoubleSide,
+  FrontSide,
   Group,
   HalfFloatType,
   InstancedBufferAttribute,
   InstancedMesh,
   LinearFilter,
   LineBasicMaterial,
+  LineLoop,
   LineSegments,
   Matrix3,
   Matrix4,
@@ -64,7 +67,7 @@ export class Picture {
   private secondTexture: { key: string; field: Data3DTexture } | null = null;
   private colormap: { name: string; texture: DataTexture } | null = null;
   private readonly fractionMatrix = new Matrix3();
-  private readonly line = new LineBasicMaterial({ transparent: true, opacity: 0.55 });
+  private readonly line = new LineBasicMaterial({ transparent: true, opacity: 0.85 });
   /** Kept from frame to frame: a material that goes takes its compiled program with it. */
   private readonly materials = new Map<string, ShaderMaterial>();
   private volumeSteps = 96;
@@ -94,11 +97,14 @@ export class Picture {
       const alpha = outer ? opacity * 0.32 : opacity;
       const make = (flat: boolean): ShaderMaterial => {
         const material = this.material(`surface ${order} ${flat} ${mapped !== null}`, () =>
-          litMaterial({ flat, shine: flat ? 0.05 : 0.28, mapped: mapped !== null, twoSided: true }),
+          litMaterial({ flat, shine: flat ? 0.05 : 0.28, mapped: mapped !== null }),
         );
-        material.uniforms.opacity!.value = alpha;
+        // The cut through an outer shell must not hide the shells inside it.
+        material.uniforms.opacity!.value = flat && outer ? 0.5 * alpha : alpha;
         material.transparent = alpha < 1;
         material.depthWrite = alpha >= 1;
+        // Caps close the surface: of an opaque one nobody sees the inside.
+        material.side = alpha < 1 ? DoubleSide : FrontSide;
         (material.uniforms.color!.value as Vector3).copy(displayColor(color(lobe)));
         if (mapped) {
           bindField(material, mapped);
@@ -197,6 +203,9 @@ export class Picture {
         const material = this.material("slice", sliceMaterial);
         bindField(material, field);
         this.planes.add(new Mesh(plane, material));
+        const rim = new BufferGeometry();
+        rim.setAttribute("position", plane.getAttribute("position"));
+        this.planes.add(new LineLoop(rim, this.line));
       }
     }
   }

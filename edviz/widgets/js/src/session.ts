@@ -7,12 +7,12 @@
 
 import type { Model } from "./model";
 import type { Vec3 } from "./cell";
-import { cssGradient } from "./colormaps";
+import { colorAt, cssGradient } from "./colormaps";
 import { type Lobe, type Result } from "./extract";
 import { Extractor } from "./extractor";
 import { around, frameBytes, FrameCache } from "./frames";
 import { halfToNumber } from "./half";
-import { listen, tell } from "./page";
+import { isSoftware, listen, tell } from "./page";
 import {
   type CameraState,
   DEFAULTS,
@@ -31,10 +31,11 @@ import { rank } from "./statistics";
 const BATCH = 8;
 /** Without an answer for this long the kernel counts as silent. */
 const PATIENCE_MS = 3000;
-/** Grids from this size on are drawn from every second point while an input lasts. */
-const COARSE_FROM = 96;
+/** Grids from this size on are drawn from every second point while an input lasts: with a graphics card, without. */
+const COARSE_FROM = { card: 96, software: 64 };
 const SETTLE_MS = 140;
 const SAVE_MS = 120;
+const SINGLE_COLOR = "#35a2b5";
 
 export interface Listener {
   /** Draw again. */
@@ -72,6 +73,7 @@ export class Session {
   /** False when the kernel owes an answer for too long. */
   answering = true;
   lineColor = "#555";
+  coarseFrom = isSoftware() ? COARSE_FROM.software : COARSE_FROM.card;
 
   private readonly extractor: Extractor;
   private readonly outstanding = new Set<string>();
@@ -245,6 +247,11 @@ export class Session {
     }
   }
 
+  /** True while the time or a level is on the move. */
+  get moving(): boolean {
+    return this.interacting || this.state.playing;
+  }
+
   /** The input is over: draw in full. */
   settle(): void {
     if (this.settling) clearTimeout(this.settling);
@@ -252,6 +259,7 @@ export class Session {
     this.interacting = false;
     if (this.drawn?.coarse) {
       this.submitted = null;
+      this.inputAt = null;
       const frame = this.cache.peek(this.key());
       if (frame && frame.stride > 1) {
         this.outstanding.clear();
@@ -259,7 +267,6 @@ export class Session {
       }
       this.update();
     }
-    this.draw();
   }
 
   private apply<K extends keyof State>(name: K, value: State[K], save = true): void {
@@ -385,7 +392,7 @@ export class Session {
     const frame = this.cache.get(this.key());
     if (frame) {
       const even = frame.shape.every((n) => n % 2 === 0);
-      const stride = this.interacting && even && Math.min(...frame.shape) >= COARSE_FROM ? 2 : 1;
+      const stride = this.interacting && even && Math.min(...frame.shape) >= this.coarseFrom ? 2 : 1;
       // Whole grid points: an interpolated shift would smooth the field.
       const steps = frame.shape.map((n, i) => Math.round((state.shift[i] ?? 0) * n / stride) * stride) as Vec3;
       const shift = steps.map((s, i) => s / frame.shape[i]!) as Vec3;
@@ -478,8 +485,12 @@ export class Session {
       const index = mirrored ? 2 * target + (sign < 0 ? 1 : 0) : target;
       return colors[index] ?? (sign < 0 ? "#d55e00" : "#0072b2");
     }
-    const defaults = ["#35a2b5", "#2a5fa8", "#7cc7b8", "#3b2a7a"];
-    return colors[target] ?? defaults[target % defaults.length]!;
+    if (colors[target]) return colors[target];
+    const targets = this.drawn?.levels ?? [];
+    if (targets.length < 2) return SINGLE_COLOR;
+    // Light outside, dark inside.
+    const rank = targets.filter((x) => x < targets[target]!).length / (targets.length - 1);
+    return `rgb(${colorAt("density", 0.3 + 0.7 * rank).join()})`;
   }
 
   /** The colour bar of what is coloured by value now, or null. */

@@ -6,7 +6,7 @@ import { defaultCamera, FIELD_OF_VIEW, readCamera } from "./camera";
 import { digits, femtoseconds, fieldName, fieldSymbol, h, icon, prettyUnits } from "./dom";
 import { Drawer } from "./drawer";
 import { HistogramPlot } from "./histogram";
-import { acquireRenderer, drawTo, releaseRenderer } from "./page";
+import { acquireRenderer, drawTo, isSoftware, releaseRenderer } from "./page";
 import type { CameraState } from "./protocol";
 import type { Listener, Session } from "./session";
 import { fractionAbove } from "./statistics";
@@ -30,6 +30,9 @@ export interface Stats {
   /** Pictures drawn since the view began. */
   draws: number;
 }
+
+/** A picture that rests this long is drawn again with smooth edges. */
+const REFINE_MS = 220;
 
 export class View implements Listener {
   readonly stats: Stats = {
@@ -56,6 +59,7 @@ export class View implements Listener {
   private controls: OrbitControls;
   private orbiting = false;
   private raf = 0;
+  private refining: ReturnType<typeof setTimeout> | null = null;
   private readonly seen = new WeakSet<object>();
   private readonly cleanups: (() => void)[] = [];
   private active = 0;
@@ -272,17 +276,37 @@ export class View implements Listener {
     if (!this.raf) this.raf = requestAnimationFrame(() => this.drawNow());
   }
 
-  private drawNow(): void {
+  /**
+   * Edges are smoothed by drawing twice as many pixels each way. Software GL cannot afford that in motion, nor can a
+   * volume's rays on any card: they get it when the picture rests.
+   */
+  private pixelFactor(quick: boolean): number {
+    const { volume } = this.session.state;
+    const area = this.canvas.width * this.canvas.height;
+    if (quick && volume) return 0.5;
+    if (quick && isSoftware()) return 1;
+    return volume ? 1 : area > 3e6 ? 1 : area > 1.2e6 ? 1.5 : 2;
+  }
+
+  private refine(): void {
+    this.refining = null;
+    if (this.orbiting || this.session.moving) this.refining = setTimeout(() => this.refine(), REFINE_MS);
+    else this.drawNow(true);
+  }
+
+  private drawNow(fine = false): void {
     if (this.raf) cancelAnimationFrame(this.raf);
     this.raf = 0;
+    if (this.refining) clearTimeout(this.refining);
+    this.refining = null;
     const { drawn, picture } = this.session;
     if (!this.canvas.width || !drawn) return;
     this.clip();
-    const quick = this.orbiting || this.session.state.playing;
+    const quick = !fine && (this.orbiting || this.session.moving || isSoftware());
     picture.aim(this.camera, quick);
-    // Rays are dear: while the camera moves the volume is drawn at half the resolution.
-    const factor = this.session.state.volume && quick ? 0.5 : 1;
+    const factor = this.pixelFactor(quick);
     drawTo(this.context, picture.scene, this.camera, Math.round(this.canvas.width * factor), Math.round(this.canvas.height * factor), this.measure);
+    if (quick) this.refining = setTimeout(() => this.refine(), REFINE_MS);
     const { stats } = this;
     Object.assign(stats, {
       drawnFrame: drawn.frame,
@@ -321,7 +345,7 @@ export class View implements Listener {
 
   /** The picture as PNG, on the page's background. */
   async snapshot(): Promise<Blob> {
-    this.drawNow();
+    this.drawNow(true);
     const copy = h("canvas", { width: this.canvas.width, height: this.canvas.height });
     const context = copy.getContext("2d")!;
     context.fillStyle = getComputedStyle(this.stage).backgroundColor;
@@ -489,6 +513,7 @@ export class View implements Listener {
   private repeated = "";
 
   dispose(): void {
+    if (this.refining) clearTimeout(this.refining);
     if (this.raf) cancelAnimationFrame(this.raf);
     this.session.listeners.delete(this);
     this.controls.dispose();
