@@ -120,13 +120,13 @@ class TrajectoryViewer(anywidget.AnyWidget):
     playing = t.Bool(False).tag(sync=True)
     speed = t.Float(20.0).tag(sync=True)
     loop = t.Bool(True).tag(sync=True)
-    levels = t.List().tag(sync=True)
+    levels: t.List[float] = t.List().tag(sync=True)
     level_mode = t.Unicode("value").tag(sync=True)
-    fractions = t.List().tag(sync=True)
-    slices = t.List().tag(sync=True)
+    fractions: t.List[float] = t.List().tag(sync=True)
+    slices: t.List[dict[str, Any]] = t.List().tag(sync=True)
     volume = t.Bool(False).tag(sync=True)
     colormap = t.Unicode("density").tag(sync=True)
-    colors = t.List().tag(sync=True)
+    colors: t.List[str] = t.List().tag(sync=True)
     opacity = t.Float(1.0).tag(sync=True)
     color_by = t.Unicode("level").tag(sync=True)
     show_atoms = t.Bool(True).tag(sync=True)
@@ -168,7 +168,7 @@ class TrajectoryViewer(anywidget.AnyWidget):
         if fraction is not None:
             state |= {"fractions": np.atleast_1d(fraction).tolist(), "level_mode": "electrons"}
         elif "fractions" not in state and first.density_kind in ELECTRON_KINDS and not meta["signed"]:
-            state["fractions"] = [_share_above(first, x) for x in state["levels"]]
+            state["fractions"] = [_share_above(first, float(x)) for x in np.atleast_1d(state["levels"])]
         self._server = FrameServer(traj, self._send_frame, other)
         self._snapshots: dict[str, Path] = {}
         super().__init__(meta=meta, **({"camera": None} | state))  # traitlets' own default would be an empty dict

@@ -184,6 +184,9 @@ class Notebook:
         return self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status")
 
 
+_FIND = "const edviz = document.querySelectorAll('.edviz')[n]?.parentElement.edviz;"
+
+
 class View:
     """One viewer in a page, notebook or not."""
 
@@ -198,18 +201,12 @@ class View:
 
     def read(self, expression: str) -> Any:
         """A JavaScript expression of `edviz`, the view's handle."""
-        return self.page.evaluate(
-            f"n => {{ const edviz = document.querySelectorAll('.edviz')[n]?.parentElement.edviz; return {expression}; }}",
-            self.number,
-        )
+        return self.page.evaluate(f"n => {{ {_FIND} return {expression}; }}", self.number)
 
     def wait(self, condition: str, timeout: float = 15) -> None:
         """Until a JavaScript condition of `edviz` holds."""
         self.page.wait_for_function(
-            "n => { const edviz = document.querySelectorAll('.edviz')[n]?.parentElement.edviz; "
-            f"return edviz && ({condition}); }}",
-            arg=self.number,
-            timeout=1000 * timeout,
+            f"n => {{ {_FIND} return edviz && ({condition}); }}", arg=self.number, timeout=1000 * timeout
         )
 
     def wait_for_frame(self, frame: int, timeout: float = 15) -> None:

@@ -114,12 +114,14 @@ def test_linked_viewers_share_camera_and_time(view: View, notebook: Notebook) ->
         each.wait_for_frame(0, 30)
         each.root.scroll_into_view_if_needed()
     before = right.pixels()
+    left.part("canvas").scroll_into_view_if_needed()
     box = left.part("canvas").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     notebook.page.mouse.move(x, y)
     notebook.page.mouse.down()
     notebook.page.mouse.move(x + 120, y + 40, steps=5)
+    left.wait("edviz.session.state.camera !== null")
     notebook.page.mouse.up()
     position = left.read("edviz.session.state.camera.position")
     right.wait("edviz.session.state.camera !== null")

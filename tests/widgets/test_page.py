@@ -73,7 +73,9 @@ def test_it_opens_from_disk_with_the_network_off(
         page = context.new_page()
         complaints: list[str] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith(("file:", "blob:", "data:")) else complaints.append(r.url))
+        page.on(
+            "request", lambda r: None if r.url.startswith(("file:", "blob:", "data:")) else complaints.append(r.url)
+        )
         page.goto(path.as_uri())
         view = View(page)
         view.wait_for_frame(3)

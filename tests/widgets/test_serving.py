@@ -46,9 +46,7 @@ def test_a_frame_holds_values_positions_and_electrons(trajectory: edviz.DensityT
 
 def test_positions_count_from_the_first_grid_point(make_trajectory: Make) -> None:
     plain, moved = make_trajectory(), make_trajectory(origin=(0.5, 0.25, -0.75))
-    at = [
-        np.frombuffer(encode_frame(t, 0, 0).buffers[1], "<f4").reshape(-1, 3) for t in (plain, moved)
-    ]
+    at = [np.frombuffer(encode_frame(t, 0, 0).buffers[1], "<f4").reshape(-1, 3) for t in (plain, moved)]
     off = plain.grid.to_fractional(at[0] - at[1] - [0.5, 0.25, -0.75])
     np.testing.assert_allclose(off, np.round(off), atol=1e-5)
 

@@ -147,7 +147,7 @@ def test_what_the_data_do_not_allow_is_refused(
 
 
 def test_an_unknown_option_names_those_there_are(trajectory: edviz.DensityTrajectory) -> None:
-    with pytest.raises(ArgumentError, match="isovalue.*show_atoms"):
+    with pytest.raises(ArgumentError, match=r"isovalue.*show_atoms"):
         trajectory.view(isovalue=0.1)
     with pytest.raises(ArgumentError, match="either"):
         trajectory.view(level=0.1, fraction=0.5)

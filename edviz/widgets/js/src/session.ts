@@ -160,10 +160,10 @@ export class Session {
     this.refresh();
   }
 
+  /** The kernel went away or came back. anywidget does not say which, so ask: no answer says that it is gone. */
   private readonly commChanged = (): void => {
-    if ((this.model as { comm_live?: boolean }).comm_live !== false) return;
-    this.answering = false;
-    this.refresh();
+    this.send({ type: "hello" });
+    this.expectAnswer();
   };
 
   private readonly receive = (message: Incoming, buffers: (ArrayBuffer | ArrayBufferView)[]): void => {
