@@ -1,4 +1,4 @@
-"""A small picture of isosurfaces without OpenGL: rays through the periodic field, in any thread, in a fraction of a second.
+"""A small picture of isosurfaces without OpenGL: rays through the periodic field, in any thread, quickly.
 
 For the places where `edviz.plotting.isosurface` cannot be used (a thread of a widget) or starts too slowly (VTK takes
 seconds to load): a thumbnail. Parallel rays enter the cell, march until the field crosses the level, and the crossing

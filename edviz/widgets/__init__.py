@@ -4,6 +4,7 @@ Their front end is written in TypeScript (widgets/js) and comes built in widgets
 network. They hold no measurements and no pictures of their own: those are in `edviz.analysis` and `edviz.plotting`.
 """
 
+from edviz.widgets.comparison import ComparisonPanel
 from edviz.widgets.viewer import TrajectoryViewer, link
 
-__all__ = ["TrajectoryViewer", "link"]
+__all__ = ["ComparisonPanel", "TrajectoryViewer", "link"]

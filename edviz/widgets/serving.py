@@ -58,9 +58,9 @@ def encode_frame(
     -------
     EncodedFrame
         Content: "type", "sample", "frame", "shape", "stride", "scale", "min", "max", "electrons" (None for fields that
-        do not integrate to electrons) and, with a second field, "scale2". Buffers: the field (float16,
-        a, b, c in C order, to be multiplied by the scale), the positions (float32, atom x 3, angstrom from the first grid point; empty without)
-        and the second field.
+        do not integrate to electrons) and, with a second field, "scale2". Buffers: the field (float16, a, b, c in C
+        order, to be multiplied by the scale), the positions (float32, atom x 3, angstrom from the first grid point;
+        empty without) and the second field.
     """
     values = traj.sample(sample).frame(frame)
     codes, scale = encode_half(values)

@@ -168,7 +168,7 @@ class TrajectoryViewer(anywidget.AnyWidget):
         if fraction is not None:
             state |= {"fractions": np.atleast_1d(fraction).tolist(), "level_mode": "electrons"}
         elif "fractions" not in state and first.density_kind in ELECTRON_KINDS and not meta["signed"]:
-            state["fractions"] = [_share_above(first, float(x)) for x in np.atleast_1d(state["levels"])]
+            state["fractions"] = [_share_above(first, float(x)) for x in np.ravel(np.asarray(state["levels"]))]
         self._server = FrameServer(traj, self._send_frame, other)
         self._snapshots: dict[str, Path] = {}
         super().__init__(meta=meta, **({"camera": None} | state))  # traitlets' own default would be an empty dict
