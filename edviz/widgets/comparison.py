@@ -344,7 +344,8 @@ def _judgement(name: str, card: Scorecard) -> str:
     row = card.rows[name]
     floor = f", floor {number(row.floor)}" if np.isfinite(row.floor) else ""
     value = f" {number(row.value)}{floor}" if np.isfinite(row.value) else ""
-    return f'<span title="{escape(row.note, quote=True)}"><b>{escape(name)}</b>{value}: {row.verdict}</span>'
+    why = f" ({escape(row.note)})" if row.verdict == "no data" else ""
+    return f'<span title="{escape(row.note, quote=True)}"><b>{escape(name)}</b>{value}: {row.verdict}{why}</span>'
 
 
 class _Latest:
