@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from html import escape
@@ -41,6 +42,8 @@ from edviz.widgets.viewer import TrajectoryViewer, link
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from edviz.trajectory import DensityTrajectory
+
 __all__ = ["TABS", "ComparisonPanel", "compare"]
 
 #: Name of a tab -> the picture of the whole trajectories, and the row of the scorecard that judges it.
@@ -54,9 +57,11 @@ TABS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
 #: These can be drawn of the frames shown; the others need whole trajectories.
 _OF_A_FRAME = ("values", "S(k)")
 _SHARED = ("levels", "level_mode", "fractions", "repeat", "shift", "slices", "show_cell", "volume")
+#: While time moves the measurements wait for a rest this long, s: the views come first.
+_REST = 0.15
 _STYLE = """<style>
 .edviz-panel .edviz { --edviz-height: 300px; }
-.edviz-follower .edviz-bar { visibility: hidden; }
+.edviz-panel .edviz-bar { display: none; }
 </style>"""
 
 
@@ -163,15 +168,21 @@ class ComparisonPanel(ipywidgets.VBox):
         self.difference_view: TrajectoryViewer | None = None
         if self.overlap:
             change = difference_trajectory(difference(self.generated, self.reference))
-            self.difference_view = TrajectoryViewer(change, name=f"{label} − {REFERENCE}", sample=sample, **look)
+            # The first frames of a forecast are nearly right: a level from there would enclose everything later.
+            later = np.abs(change.sample(sample).frame(len(change) // 2))
+            self.difference_view = TrajectoryViewer(
+                change,
+                name=f"{label} − {REFERENCE}",
+                sample=sample,
+                level=float(np.quantile(later, 0.95)) or None,
+                **look,
+            )
             t.link((self.generated_view, "sample"), (self.difference_view, "sample"))
         for name in _SHARED:
             t.link((self.aimd, name), (self.generated_view, name))
         link(*self.views)
-        longest = max(self.views[:2], key=lambda view: view.traj.n_frames)
+        self._leader = max(self.views[:2], key=lambda view: view.traj.n_frames)
         for view in self.views:
-            if view is not longest:
-                view.add_class("edviz-follower")
             view.observe(self._refresh, ["frame", "sample"])
         self._build()
         self._refresh()
@@ -191,6 +202,15 @@ class ComparisonPanel(ipywidgets.VBox):
             self.views,
             layout={"grid_template_columns": f"repeat({len(self.views)}, minmax(0, 1fr))", "grid_gap": "6px"},
         )
+        # Linked in the page, so that time moves while the kernel is busy.
+        self._play = ipywidgets.ToggleButton(icon="play", tooltip="Play", layout={"width": "42px"})
+        self._slider = ipywidgets.IntSlider(
+            value=self._leader.frame, max=self._leader.traj.n_frames - 1, readout=False, layout={"flex": "1 1 auto"}
+        )
+        self._moment = ipywidgets.HTML(layout={"min_width": "90px"})
+        ipywidgets.jslink((self._play, "value"), (self._leader, "playing"))
+        ipywidgets.jslink((self._slider, "value"), (self._leader, "frame"))
+        clock = ipywidgets.HBox([self._play, self._slider, self._moment])
         self._tabs = ipywidgets.ToggleButtons(options=list(TABS), value=self.tab, style={"button_width": "auto"})
         self._scopes = ipywidgets.ToggleButtons(
             options=[("frames shown", "frame"), ("whole trajectories", "whole")],
@@ -205,7 +225,7 @@ class ComparisonPanel(ipywidgets.VBox):
         bar = ipywidgets.HBox(
             [self._tabs, self._scopes], layout={"justify_content": "space-between", "flex_flow": "wrap"}
         )
-        super().__init__([ipywidgets.HTML(_STYLE), columns, bar, self.note, self.figure])
+        super().__init__([ipywidgets.HTML(_STYLE), clock, columns, bar, self.note, self.figure])
         self.add_class("edviz-panel")
 
     @t.validate("tab")
@@ -252,16 +272,16 @@ class ComparisonPanel(ipywidgets.VBox):
 
     def _draw_frame(self) -> tuple[go.Figure, str]:
         view = self.generated_view
-        aimd = self.reference[self.aimd.frame]
-        ours = self.generated.sample(view.sample)[view.frame]
+        far = (self.aimd.frame + len(self.reference) // 2) % len(self.reference)
+        aimd, unrelated = (_read(self.reference[frame]) for frame in (self.aimd.frame, far))
+        ours = _read(self.generated.sample(view.sample)[view.frame])
         both = {REFERENCE: aimd, self.label: ours}
         times = f"AIMD at {aimd.time[0]:g} fs, {escape(self.label)} at {ours.time[0]:g} fs"
         if self.tab == "S(k)":
             return plot_structure_factor(both, n_blocks=0, title="Structure factor of the frames shown"), times
         figure = plot_histogram(both, title="Distribution of the values in the frames shown")
-        # What two AIMD frames that have nothing to do with each other differ by.
-        far = (self.aimd.frame + len(self.reference) // 2) % len(self.reference)
-        value, floor = (float(jsd(frame, aimd).values.ravel()[0]) for frame in (ours, self.reference[far]))
+        # The floor: what two AIMD frames that have nothing to do with each other differ by.
+        value, floor = (float(jsd(frame, aimd).values.ravel()[0]) for frame in (ours, unrelated))
         return figure, (
             f"{times}: jsd {number(value)} bit; AIMD's own frame at {self.reference.time[far]:g} fs differs from this "
             f"one by {number(floor)} bit"
@@ -272,11 +292,12 @@ class ComparisonPanel(ipywidgets.VBox):
     def _refresh(self, _: Any = None) -> None:
         if not hasattr(self, "figure"):
             return
+        self._moment.value = f"<b>{self._leader.time:,.6g} fs</b>"
         self._scopes.disabled = self.tab not in _OF_A_FRAME
         follows = self.tab == "in time" or (self.tab in _OF_A_FRAME and self.scope == "frame")
         if _ is not None and _["name"] in ("frame", "sample") and not follows:
             return
-        self._work.ask(self._show)
+        self._work.ask(lambda: self._show())
 
     def _show(self) -> None:
         whole = not (self.tab in _OF_A_FRAME and self.scope == "frame")
@@ -335,6 +356,11 @@ class ComparisonPanel(ipywidgets.VBox):
         )
 
 
+def _read(traj: DensityTrajectory) -> DensityTrajectory:
+    """The same frames in memory: several measurements follow."""
+    return traj._from_valid(traj.ds.assign(density=traj.density.compute()))
+
+
 def _from_zero(traj: Any) -> Any:
     """The same frames with the time since the first one."""
     return traj._from_valid(traj.ds.assign_coords(time=("time", traj.time - traj.time[0], {"units": "fs"})))
@@ -371,6 +397,10 @@ class _Latest:
 
     def _run(self) -> None:
         while True:
+            asked = None
+            while asked is not self._next:
+                asked = self._next
+                time.sleep(_REST)
             with self._lock:
                 job, self._next = self._next, None
                 if job is None:

@@ -82,6 +82,9 @@ class Lab:
             "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".workspaces"),
             "IPYTHONDIR": str(folder / ".ipython"),
         }
+        quiet = folder / ".settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+        quiet.parent.mkdir(parents=True)
+        quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
         self.log = (folder / "lab.log").open("w")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--port-retries=0",

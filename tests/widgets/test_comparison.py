@@ -19,13 +19,13 @@ from edviz.widgets.comparison import TABS
 
 @pytest.fixture(scope="module")
 def reference(lithium: edviz.DensityTrajectory) -> edviz.DensityTrajectory:
-    return lithium.resample_grid((16, 16, 16))[500:540]
+    return lithium.resample_grid((12, 12, 12))[500:540]
 
 
 @pytest.fixture(scope="module")
 def rollout(lithium: edviz.DensityTrajectory, reference: edviz.DensityTrajectory) -> edviz.DensityTrajectory:
     """Earlier AIMD on the reference's clock, as if generated: two samples of 60 frames, three of context."""
-    early = lithium.resample_grid((16, 16, 16))[:120].density.values.reshape(2, 60, 16, 16, 16)
+    early = lithium.resample_grid((12, 12, 12))[:120].density.values.reshape(2, 60, 12, 12, 12)
     time = reference.time[3] + 10 * np.arange(60)
     return edviz.DensityTrajectory.from_arrays(early, reference.grid.cell, time=time, n_electrons=54)
 
@@ -34,7 +34,7 @@ def rollout(lithium: edviz.DensityTrajectory, reference: edviz.DensityTrajectory
 def card(
     rollout: edviz.DensityTrajectory, reference: edviz.DensityTrajectory, lithium: edviz.DensityTrajectory
 ) -> object:
-    return edviz.evaluate(rollout, reference, lithium.resample_grid((16, 16, 16))[200:400], progress=False)
+    return edviz.evaluate(rollout, reference, lithium.resample_grid((12, 12, 12))[200:400], progress=False)
 
 
 @pytest.fixture
@@ -96,7 +96,9 @@ def test_every_tab_draws_the_whole_trajectories_with_their_verdict(panel: Compar
     for row in TABS[tab][1]:
         assert f"<b>{row}</b>" in panel.note.value and panel.card.rows[row].verdict in panel.note.value
     if tab == "values":
-        assert f"{number(panel.card.rows['jsd'].value)}, floor {number(panel.card.rows['jsd'].floor)}" in panel.note.value
+        assert (
+            f"{number(panel.card.rows['jsd'].value)}, floor {number(panel.card.rows['jsd'].floor)}" in panel.note.value
+        )
     if panel.figure.figure:
         assert any(name.startswith("generated") for name in names(panel))
     else:
@@ -124,7 +126,7 @@ def test_without_a_card_it_evaluates_by_itself(
 def test_trajectories_without_a_common_time_are_shown_from_their_starts(
     lithium: edviz.DensityTrajectory, reference: edviz.DensityTrajectory
 ) -> None:
-    panel = edviz.compare(lithium.resample_grid((16, 16, 16))[:30], reference)
+    panel = edviz.compare(lithium.resample_grid((12, 12, 12))[:30], reference)
     assert panel.difference_view is None and len(panel.views) == 2
     assert panel.aimd.meta["times"][:2] == panel.generated_view.meta["times"][:2] == [0.0, 10.0]
     assert panel.reference.time[0] == 5000.0 + 70.0 or panel.reference.time[0] > 0
