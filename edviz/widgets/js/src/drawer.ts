@@ -47,8 +47,8 @@ export class Drawer {
     this.colorBy = h("select", { "aria-label": "colour by", "data-edviz": "color_by" }, h("option", { value: "level" }, "level"), h("option", { value: "second" }, meta.second_name ?? "second field"));
     this.colorBy.addEventListener("change", () => session.set("color_by", this.colorBy.value as State["color_by"]));
     this.repeat = ["a", "b", "c"].map((axis, i) => {
-      const input = h("input", { type: "number", min: 1, max: 4, step: 1, "aria-label": `repeats along ${axis}`, "data-edviz": `repeat-${axis}` });
-      input.addEventListener("change", () => this.put("repeat", i, Math.min(4, Math.max(1, Math.round(Number(input.value)) || 1))));
+      const input = h("input", { type: "number", min: 1, max: 8, step: 1, "aria-label": `repeats along ${axis}`, "data-edviz": `repeat-${axis}` });
+      input.addEventListener("change", () => this.put("repeat", i, Math.min(8, Math.max(1, Math.round(Number(input.value)) || 1))));
       return input;
     });
     this.shift = ["a", "b", "c"].map((axis, i) => {

@@ -218,6 +218,7 @@ export interface FieldBinding {
   colormap: DataTexture;
   shift: Vector3;
   halfPoint: Vector3;
+  /** In units of the stored codes. */
   window: [number, number];
   logarithmic: boolean;
 }

@@ -244,6 +244,7 @@ export class Picture {
   field(frame: Frame, which: "first" | "second", shift: Vec3, scale: FieldScale, colormap: string): FieldBinding | null {
     const codes = which === "first" ? frame.codes : frame.second;
     if (!codes) return null;
+    const factor = which === "first" ? frame.scale : frame.scale2;
     const key = `${frame.sample}:${frame.frame}:${frame.stride}`;
     let slot = which === "first" ? this.texture : this.secondTexture;
     if (slot?.key !== key) {
@@ -265,7 +266,7 @@ export class Picture {
       this.colormap = { name: colormap, texture: colormapTexture(colormap) };
     }
     const halfPoint = new Vector3(0.5 / frame.shape[0], 0.5 / frame.shape[1], 0.5 / frame.shape[2]);
-    return { texture: slot.field, colormap: this.colormap.texture, shift: new Vector3(...shift), halfPoint, ...scale };
+    return { texture: slot.field, colormap: this.colormap.texture, shift: new Vector3(...shift), halfPoint, logarithmic: scale.logarithmic, window: [scale.window[0] / factor, scale.window[1] / factor] };
   }
 
   dispose(): void {

@@ -79,6 +79,8 @@ export class Session {
   private readonly outstanding = new Set<string>();
   private readonly failed = new Set<string>();
   private epoch = 0;
+  /** Tells this page's wishes from those of another page of the same model. */
+  private readonly page = Math.random().toString(36).slice(2);
   private direction: 1 | -1 = 1;
   private owed: ReturnType<typeof setTimeout> | null = null;
   private settling: ReturnType<typeof setTimeout> | null = null;
@@ -225,7 +227,7 @@ export class Session {
     if (!fresh.length) return;
     this.outstanding.clear();
     for (const [s, f] of wanted) this.outstanding.add(frameKey(s, f));
-    this.send({ type: "want", epoch: ++this.epoch, frames: wanted, fine: !this.interacting });
+    this.send({ type: "want", epoch: ++this.epoch, frames: wanted, fine: !this.interacting, page: this.page });
     this.expectAnswer();
   }
 
@@ -263,7 +265,7 @@ export class Session {
       const frame = this.cache.peek(this.key());
       if (frame && frame.stride > 1) {
         this.outstanding.clear();
-        this.send({ type: "want", epoch: ++this.epoch, frames: [[frame.sample, frame.frame]], fine: true });
+        this.send({ type: "want", epoch: ++this.epoch, frames: [[frame.sample, frame.frame]], fine: true, page: this.page });
       }
       this.update();
     }
@@ -397,6 +399,7 @@ export class Session {
       const steps = frame.shape.map((n, i) => Math.round((state.shift[i] ?? 0) * n / stride) * stride) as Vec3;
       const shift = steps.map((s, i) => s / frame.shape[i]!) as Vec3;
       const job = {
+        scale: frame.scale,
         key: this.key() + (frame.stride > 1 ? "~" : ""),
         shape: frame.shape,
         mode: this.electronMode() ? ("electrons" as const) : ("value" as const),
@@ -418,8 +421,13 @@ export class Session {
 
   private readonly pendingShift = new Map<number, { since: number | null; shift: Vec3 }>();
 
+  /** True if the field integrates to electrons, so that a share of them can be enclosed. */
+  hasElectrons(): boolean {
+    return !this.meta.signed && this.meta.n_electrons !== null;
+  }
+
   electronMode(): boolean {
-    return this.state.level_mode === "electrons" && !this.meta.signed && this.state.fractions.length > 0;
+    return this.state.level_mode === "electrons" && this.hasElectrons() && this.state.fractions.length > 0;
   }
 
   private accept(result: Result): void {
@@ -454,11 +462,11 @@ export class Session {
     const { drawn, current: frame, state, meta, picture } = this;
     if (!drawn || !frame) return;
     const { shift } = drawn;
-    this.scale ??= fieldScale(frame.codes, meta.signed);
+    this.scale ??= fieldScale(frame.codes, frame.scale, meta.signed);
     const first = state.slices.length || state.volume ? picture.field(frame, "first", shift, this.scale, state.colormap) : null;
     let mapped = null;
     if (state.color_by === "second" && frame.second) {
-      this.secondScale ??= meta.second_range ? { window: meta.second_range, logarithmic: false } : fieldScale(frame.second, hasBothSigns(frame.second));
+      this.secondScale ??= meta.second_range ? { window: meta.second_range, logarithmic: false } : fieldScale(frame.second, frame.scale2, hasBothSigns(frame.second));
       mapped = picture.field(frame, "second", shift, this.secondScale, state.colormap);
     }
     drawn.triangles = picture.drawSurfaces(drawn.result.lobes, state.repeat, (lobe) => this.lobeColor(lobe), state.opacity, mapped);
@@ -544,8 +552,8 @@ function hasBothSigns(codes: Uint16Array): boolean {
 }
 
 /** Colours of a field: from its first shown frame, without the outermost points; logarithmic if it spans decades. */
-function fieldScale(codes: Uint16Array, signed: boolean): FieldScale {
-  const { values, counts } = rank(codes);
+function fieldScale(codes: Uint16Array, scale: number, signed: boolean): FieldScale {
+  const { values, counts } = rank(codes, scale);
   const at = (share: number): number => {
     let seen = 0;
     for (let i = 0; i < values.length; i++) {

@@ -469,7 +469,7 @@ export class View implements Listener {
     this.sample.value = String(state.sample);
 
     const electrons = this.session.electronMode();
-    const electronsPossible = !meta.signed && ["valence", "total", "pseudo"].includes(meta.kind);
+    const electronsPossible = this.session.hasElectrons();
     this.mode.value = electrons ? "electrons" : "value";
     this.mode.disabled = !electronsPossible;
     const targets = this.targets();
