@@ -3,7 +3,7 @@
 import { PerspectiveCamera } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 import { defaultCamera, FIELD_OF_VIEW, readCamera } from "./camera";
-import { digits, femtoseconds, fieldName, fieldSymbol, h, icon, prettyUnits } from "./dom";
+import { digits, femtoseconds, fieldName, fieldSymbol, h, icon, plainColor, prettyUnits } from "./dom";
 import { Drawer } from "./drawer";
 import { HistogramPlot } from "./histogram";
 import { acquireRenderer, drawTo, isSoftware, releaseRenderer } from "./page";
@@ -54,10 +54,12 @@ export class View implements Listener {
   measure = false;
 
   private readonly canvas = h("canvas", { class: "edviz-canvas", "data-edviz": "canvas", role: "img", tabindex: "-1" });
-  private readonly context = this.canvas.getContext("2d")!;
+  private readonly context = this.canvas.getContext("bitmaprenderer")!;
   private readonly camera = new PerspectiveCamera(FIELD_OF_VIEW, 1.4, 0.1, 5000);
   private controls: OrbitControls;
   private orbiting = false;
+  /** Size of the picture in device pixels. */
+  private pixels: [number, number] = [0, 0];
   private raf = 0;
   private refining: ReturnType<typeof setTimeout> | null = null;
   private readonly seen = new WeakSet<object>();
@@ -248,10 +250,7 @@ export class View implements Listener {
     if (!width || !height) return;
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     const [w, t] = [Math.round(width * ratio), Math.round(height * ratio)];
-    if (this.canvas.width !== w || this.canvas.height !== t) {
-      this.canvas.width = w;
-      this.canvas.height = t;
-    }
+    this.pixels = [w, t];
     this.camera.aspect = width / height;
     this.camera.updateProjectionMatrix();
     this.aim(this.session.state.camera);
@@ -260,10 +259,9 @@ export class View implements Listener {
   }
 
   private themed(): void {
-    const color = getComputedStyle(this.root).getPropertyValue("--edviz-line-color").trim();
-    const probe = h("span", { style: `color: ${color || "#555"}` });
+    const probe = h("span", { style: "color: var(--edviz-line-color)" });
     this.root.append(probe);
-    this.session.lineColor = getComputedStyle(probe).color;
+    this.session.lineColor = plainColor(getComputedStyle(probe).color);
     probe.remove();
     this.session.repaint();
     this.histogram.paint();
@@ -282,7 +280,7 @@ export class View implements Listener {
    */
   private pixelFactor(quick: boolean): number {
     const { volume } = this.session.state;
-    const area = this.canvas.width * this.canvas.height;
+    const area = this.pixels[0] * this.pixels[1];
     if (quick && volume) return 0.5;
     if (quick && isSoftware()) return 1;
     return volume ? 1 : area > 3e6 ? 1 : area > 1.2e6 ? 1.5 : 2;
@@ -300,12 +298,12 @@ export class View implements Listener {
     if (this.refining) clearTimeout(this.refining);
     this.refining = null;
     const { drawn, picture } = this.session;
-    if (!this.canvas.width || !drawn) return;
+    if (!this.pixels[0] || !drawn) return;
     this.clip();
     const quick = !fine && (this.orbiting || this.session.moving || isSoftware());
     picture.aim(this.camera, quick);
     const factor = this.pixelFactor(quick);
-    drawTo(this.context, picture.scene, this.camera, Math.round(this.canvas.width * factor), Math.round(this.canvas.height * factor), this.measure);
+    drawTo(this.context, picture.scene, this.camera, Math.round(this.pixels[0] * factor), Math.round(this.pixels[1] * factor), this.measure);
     if (quick) this.refining = setTimeout(() => this.refine(), REFINE_MS);
     const { stats } = this;
     Object.assign(stats, {
