@@ -42,6 +42,7 @@ let software: boolean | null = null;
 /** True if the browser draws WebGL on the processor, where every pixel is dear. */
 export function isSoftware(): boolean {
   if (software !== null) return software;
+  if (typeof OffscreenCanvas === "undefined") return (software = false);
   const gl = theRenderer().getContext();
   const info = gl.getExtension("WEBGL_debug_renderer_info");
   const name = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));

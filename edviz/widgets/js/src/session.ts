@@ -68,8 +68,6 @@ export class Session {
   readonly cache: FrameCache;
   readonly listeners = new Set<Listener>();
   drawn: Drawn | null = null;
-  /** A sentence about the last error, or null. */
-  error: string | null = null;
   /** False when the kernel owes an answer for too long. */
   answering = true;
   lineColor = "#555";
@@ -77,7 +75,9 @@ export class Session {
 
   private readonly extractor: Extractor;
   private readonly outstanding = new Set<string>();
-  private readonly failed = new Set<string>();
+  /** Why frames cannot be had, by their keys. */
+  private readonly failed = new Map<string, string>();
+  private trouble: string | null = null;
   private epoch = 0;
   /** Tells this page's wishes from those of another page of the same model. */
   private readonly page = Math.random().toString(36).slice(2);
@@ -88,7 +88,11 @@ export class Session {
   private readonly unsaved = new Set<keyof State>();
   private interacting = false;
   private inputAt: number | null = null;
-  private submitted: { key: string; since: number | null; shift: Vec3 } | null = null;
+  /** What was ordered last, as text. */
+  private submitted = "";
+  private serial = 0;
+  /** What belongs to the jobs under way, by their number. */
+  private readonly orders = new Map<number, { since: number | null; shift: Vec3 }>();
   private scale: FieldScale | null = null;
   private secondScale: FieldScale | null = null;
   private readonly unlisten: () => void;
@@ -150,6 +154,8 @@ export class Session {
       this.owed = null;
       this.answering = false;
       this.outstanding.clear();
+      // A want may have been replaced by another page's: ask again while the frame shown depends on it.
+      if (!this.cache.has(this.key())) this.ask();
       this.refresh();
     }, PATIENCE_MS);
   }
@@ -178,19 +184,19 @@ export class Session {
         this.bytesPerFrame = Math.max(this.bytesPerFrame, frameBytes(frame));
         this.cache.put(frame);
       } catch (error) {
-        this.failed.add(key);
-        this.complain((error as Error).message);
-        return;
+        this.failed.set(key, (error as Error).message);
       }
-      if (key === this.key()) {
-        this.error = null;
-        this.update();
-      } else this.ask();
+      if (key === this.key()) this.update();
+      else this.ask();
+      if (this.outstanding.size) this.expectAnswer();
       this.refresh();
     } else if (message.type === "error") {
-      if (message.frame !== undefined) this.failed.add(frameKey(message.sample ?? 0, message.frame));
-      this.outstanding.clear();
-      this.complain(message.text);
+      if (message.frame === undefined) return this.complain(message.text);
+      const key = frameKey(message.sample ?? 0, message.frame);
+      this.failed.set(key, message.text);
+      this.outstanding.delete(key);
+      this.ask();
+      this.refresh();
     } else if (message.type === "snapshot") {
       void this.answerSnapshot(message.id);
     } else if (message.type === "bye") {
@@ -260,7 +266,7 @@ export class Session {
     this.settling = null;
     this.interacting = false;
     if (this.drawn?.coarse) {
-      this.submitted = null;
+      this.submitted = "";
       this.inputAt = null;
       const frame = this.cache.peek(this.key());
       if (frame && frame.stride > 1) {
@@ -411,15 +417,15 @@ export class Session {
         range: meta.range,
       };
       const wish = JSON.stringify(job);
-      if (this.submitted?.key !== wish) {
-        this.submitted = { key: wish, since: this.inputAt, shift };
-        this.pendingShift.set(this.extractor.submit({ ...job, codes: frame.codes }), { since: this.inputAt, shift });
+      if (this.submitted !== wish) {
+        this.submitted = wish;
+        const id = ++this.serial;
+        this.orders.set(id, { since: this.inputAt, shift });
+        this.extractor.submit({ ...job, id, codes: frame.codes });
       } else if (this.drawn && !this.extractor.busy) this.paint();
     }
     this.ask();
   }
-
-  private readonly pendingShift = new Map<number, { since: number | null; shift: Vec3 }>();
 
   /** True if the field integrates to electrons, so that a share of them can be enclosed. */
   hasElectrons(): boolean {
@@ -432,12 +438,13 @@ export class Session {
 
   private accept(result: Result): void {
     if (this.closed) return;
-    const order = this.pendingShift.get(result.id);
-    for (const id of [...this.pendingShift.keys()]) if (id <= result.id) this.pendingShift.delete(id);
+    const order = this.orders.get(result.id);
+    for (const id of [...this.orders.keys()]) if (id <= result.id) this.orders.delete(id);
     const [sample, number] = result.key.replace("~", "").split(":").map(Number) as [number, number];
     const frame = this.cache.peek(frameKey(sample, number));
     if (!frame) return;
     this.current = frame;
+    this.trouble = null;
     this.drawn = {
       frame: number,
       sample,
@@ -520,8 +527,13 @@ export class Session {
   }
 
   private complain(text: string): void {
-    this.error = text;
+    this.trouble = text;
     this.refresh();
+  }
+
+  /** Why the frame wanted is not on the screen, or null. */
+  get error(): string | null {
+    return this.failed.get(this.key()) ?? this.trouble;
   }
 
   close(): void {

@@ -282,7 +282,7 @@ export class View implements Listener {
     const { volume } = this.session.state;
     const area = this.pixels[0] * this.pixels[1];
     if (quick && volume) return 0.5;
-    if (quick && isSoftware()) return 1;
+    if (quick && isSoftware()) return Math.min(1, 1 / (window.devicePixelRatio || 1));
     return volume ? 1 : area > 3e6 ? 1 : area > 1.2e6 ? 1.5 : 2;
   }
 
