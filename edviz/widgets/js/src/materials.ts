@@ -47,7 +47,7 @@ const LIGHT = /* glsl */ `
     vec3 fill = normalize(vec3(-0.7, -0.15, 0.35));
     float d = max(dot(n, key), 0.0);
     float sky = 0.5 + 0.5 * n.y;
-    vec3 diffuse = color * (0.34 + 0.2 * sky + 0.6 * d + 0.16 * max(dot(n, fill), 0.0));
+    vec3 diffuse = color * (0.42 + 0.2 * sky + 0.5 * d + 0.16 * max(dot(n, fill), 0.0));
     float s = pow(max(dot(n, normalize(key + v)), 0.0), 48.0);
     return diffuse + shine * s;
   }

@@ -49,21 +49,37 @@ export function isSoftware(): boolean {
   return (software = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name));
 }
 
+/** Draw a scene with `width` x `height` pixels on the hidden canvas. */
+function render(scene: Scene, camera: PerspectiveCamera, width: number, height: number): OffscreenCanvas {
+  const gl = theRenderer();
+  const canvas = gl.domElement as unknown as OffscreenCanvas;
+  if (canvas.width !== width || canvas.height !== height) gl.setSize(width, height, false);
+  gl.render(scene, camera);
+  return canvas;
+}
+
 /**
- * Draw a scene with `width` x `height` pixels and hand the picture to a canvas, which the page scales to its size.
+ * Draw a scene and hand the picture to a view's canvas, which the page scales to its size.
  *
  * With `wait` the call returns when the pixels are there (for measurements), else when they are ordered.
  */
 export function drawTo(target: ImageBitmapRenderingContext, scene: Scene, camera: PerspectiveCamera, width: number, height: number, wait: boolean): void {
-  const gl = theRenderer();
-  const canvas = gl.domElement;
-  if (canvas.width !== width || canvas.height !== height) gl.setSize(width, height, false);
-  gl.render(scene, camera);
+  const canvas = render(scene, camera, width, height);
   if (wait) {
-    const context = gl.getContext();
-    context.readPixels(0, 0, 1, 1, context.RGBA, context.UNSIGNED_BYTE, new Uint8Array(4));
+    const gl = theRenderer().getContext();
+    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
   }
-  target.transferFromImageBitmap((canvas as unknown as OffscreenCanvas).transferToImageBitmap());
+  target.transferFromImageBitmap(canvas.transferToImageBitmap());
+}
+
+/** Draw a scene on a colour and return it as a PNG. */
+export async function drawPng(scene: Scene, camera: PerspectiveCamera, width: number, height: number, background: string): Promise<Blob> {
+  const copy = new OffscreenCanvas(width, height);
+  const context = copy.getContext("2d")!;
+  context.fillStyle = background;
+  context.fillRect(0, 0, width, height);
+  context.drawImage(render(scene, camera, width, height), 0, 0);
+  return copy.convertToBlob({ type: "image/png" });
 }
 
 /** What linked viewers tell each other. */

@@ -6,7 +6,7 @@ import { defaultCamera, FIELD_OF_VIEW, readCamera } from "./camera";
 import { digits, femtoseconds, fieldName, fieldSymbol, h, icon, plainColor, prettyUnits } from "./dom";
 import { Drawer } from "./drawer";
 import { HistogramPlot } from "./histogram";
-import { acquireRenderer, drawTo, isSoftware, releaseRenderer } from "./page";
+import { acquireRenderer, drawPng, drawTo, isSoftware, releaseRenderer } from "./page";
 import type { CameraState } from "./protocol";
 import type { Listener, Session } from "./session";
 import { fractionAbove } from "./statistics";
@@ -341,15 +341,12 @@ export class View implements Listener {
     this.camera.updateProjectionMatrix();
   }
 
-  /** The picture as PNG, on the page's background. */
+  /** The picture as PNG, on the page's background, with smooth edges. */
   async snapshot(): Promise<Blob> {
+    if (!this.session.drawn) throw new Error("there is no picture yet");
     this.drawNow(true);
-    const copy = h("canvas", { width: this.canvas.width, height: this.canvas.height });
-    const context = copy.getContext("2d")!;
-    context.fillStyle = getComputedStyle(this.stage).backgroundColor;
-    context.fillRect(0, 0, copy.width, copy.height);
-    context.drawImage(this.canvas, 0, 0);
-    return new Promise((resolve, reject) => copy.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the picture is empty"))), "image/png"));
+    const [width, height] = this.pixels.map((n) => Math.round(n * this.pixelFactor(false))) as [number, number];
+    return drawPng(this.session.picture.scene, this.camera, width, height, getComputedStyle(this.stage).backgroundColor);
   }
 
   private async download(): Promise<void> {

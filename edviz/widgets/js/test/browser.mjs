@@ -39,7 +39,7 @@ function embedded(frame) {
         codes[p++] = half(Math.max(6.2e-5, Math.exp(-(d[0] ** 2 + d[1] ** 2 + d[2] ** 2) / RADIUS ** 2)));
       }
   const base64 = (array) => Buffer.from(array.buffer).toString("base64");
-  return { sample: 0, frame, shape: SHAPE, stride: 1, min: 6.2e-5, max: 1, electrons: 2, volume: base64(codes), positions: base64(Float32Array.from(centre)) };
+  return { sample: 0, frame, shape: SHAPE, stride: 1, min: 6.2e-5, max: 1, electrons: 2, volume: base64(codes), positions: base64(Float32Array.from([centre[0], centre[1] + 2.5, centre[2]])) };
 }
 
 function data(state = {}) {
