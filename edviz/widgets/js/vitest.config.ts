@@ -11,5 +11,5 @@ export default defineConfig({
       load: (id) => (id === "\0worker" ? 'export default ""' : undefined),
     },
   ],
-  test: { include: ["test/*.test.ts"] },
+  test: { include: ["test/*.test.ts"], testTimeout: 60_000 },
 });

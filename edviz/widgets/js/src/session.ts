@@ -102,7 +102,7 @@ export class Session {
   private bytesPerFrame = 0;
   private closed = false;
 
-  constructor(private readonly model: Model) {
+  constructor(private model: Model) {
     this.meta = model.get("meta") as Meta;
     this.state = { ...DEFAULTS };
     for (const name of STATE_NAMES) {
@@ -115,9 +115,7 @@ export class Session {
       (result) => this.accept(result),
       (text) => this.complain(text),
     );
-    model.on("msg:custom", this.receive);
-    for (const name of STATE_NAMES) model.on(`change:${name}`, this.changes[name]!);
-    model.on("comm_live_update", this.commChanged);
+    this.attach(model);
     this.unlisten = listen((message) => {
       if (!this.state.link_id || message.link !== this.state.link_id || message.from === this) return;
       if (message.camera !== undefined) this.setCamera(message.camera, null, false);
@@ -128,6 +126,21 @@ export class Session {
       }
       if (message.time !== undefined) this.apply("frame", this.nearestFrame(message.time));
     });
+  }
+
+  /** Talk through this model object from now on. */
+  attach(model: Model): void {
+    this.detach();
+    this.model = model;
+    model.on("msg:custom", this.receive);
+    for (const name of STATE_NAMES) model.on(`change:${name}`, this.changes[name]);
+    model.on("comm_live_update", this.commChanged);
+  }
+
+  private detach(): void {
+    this.model.off("msg:custom", this.receive);
+    this.model.off("comm_live_update", this.commChanged);
+    for (const name of STATE_NAMES) this.model.off(`change:${name}`, this.changes[name]);
   }
 
   // ---- talking to the kernel -------------------------------------------------------------------------------------
@@ -544,9 +557,7 @@ export class Session {
     if (this.owed) clearTimeout(this.owed);
     if (this.settling) clearTimeout(this.settling);
     this.unlisten();
-    this.model.off("msg:custom", this.receive);
-    this.model.off("comm_live_update", this.commChanged);
-    for (const name of STATE_NAMES) this.model.off(`change:${name}`, this.changes[name]);
+    this.detach();
     this.extractor.dispose();
     this.picture.dispose();
     this.cache.clear();

@@ -196,7 +196,6 @@ export class View implements Listener {
       () => releaseRenderer(this.redraw),
     );
     session.listeners.add(this);
-    this.themed();
     this.resized();
     this.refresh();
   }
@@ -250,6 +249,8 @@ export class View implements Listener {
     if (!width || !height) return;
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     const [w, t] = [Math.round(width * ratio), Math.round(height * ratio)];
+    // The first size is the first moment in the page: only now do colours have values.
+    if (!this.pixels[0]) this.themed();
     this.pixels = [w, t];
     this.camera.aspect = width / height;
     this.camera.updateProjectionMatrix();

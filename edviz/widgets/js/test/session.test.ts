@@ -249,6 +249,18 @@ describe("links", () => {
   });
 });
 
+it("goes on through another view's model object when its own goes", () => {
+  const { model, session } = start();
+  model.answer(0);
+  const other = new FakeModel();
+  session.attach(other);
+  expect(model.listening).toBe(0);
+  session.set("frame", 20);
+  expect(other.wants.at(-1)!.frames![0]).toEqual([0, 20]);
+  other.answer(20);
+  expect(session.drawn?.frame).toBe(20);
+});
+
 it("close() says bye, writes what is unsaved and lets go of the model", () => {
   const { model, session } = start();
   model.answer(0);
