@@ -37,6 +37,16 @@ export function icon(name: string): SVGSVGElement {
   return svg;
 }
 
+/** Any CSS colour as #rrggbb, its transparency left out: three.js and colour inputs know no newer notation. */
+export function plainColor(css: string): string {
+  const canvas = h("canvas", { width: 1, height: 1 });
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+  context.fillStyle = css;
+  context.fillRect(0, 0, 1, 1);
+  const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
+  return `#${[r, g, b].map((x) => x!.toString(16).padStart(2, "0")).join("")}`;
+}
+
 /** A number with as many digits as one reads: 0.0438, 12.3, 1.2e-7. */
 export function digits(x: number, n = 3): string {
   if (x === 0) return "0";

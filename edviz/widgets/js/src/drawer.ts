@@ -2,7 +2,7 @@
 
 import type { Vec3 } from "./cell";
 import { COLORMAPS } from "./colormaps";
-import { h, icon } from "./dom";
+import { h, icon, plainColor } from "./dom";
 import type { Slice, State } from "./protocol";
 import type { Session } from "./session";
 
@@ -47,8 +47,8 @@ export class Drawer {
     this.colorBy = h("select", { "aria-label": "colour by", "data-edviz": "color_by" }, h("option", { value: "level" }, "level"), h("option", { value: "second" }, meta.second_name ?? "second field"));
     this.colorBy.addEventListener("change", () => session.set("color_by", this.colorBy.value as State["color_by"]));
     this.repeat = ["a", "b", "c"].map((axis, i) => {
-      const input = h("input", { type: "number", min: 1, max: 4, step: 1, "aria-label": `repeats along ${axis}`, "data-edviz": `repeat-${axis}` });
-      input.addEventListener("change", () => this.put("repeat", i, Math.min(4, Math.max(1, Math.round(Number(input.value)) || 1))));
+      const input = h("input", { type: "number", min: 1, max: 8, step: 1, "aria-label": `repeats along ${axis}`, "data-edviz": `repeat-${axis}` });
+      input.addEventListener("change", () => this.put("repeat", i, Math.min(8, Math.max(1, Math.round(Number(input.value)) || 1))));
       return input;
     });
     this.shift = ["a", "b", "c"].map((axis, i) => {
@@ -106,7 +106,7 @@ export class Drawer {
     targets.forEach((value, i) => {
       const row = this.levels.children[i] as HTMLElement;
       const [color, number] = [...row.querySelectorAll("input")] as [HTMLInputElement, HTMLInputElement];
-      put(color, hex(this.session.levelColor(i, value < 0 ? -1 : 1)));
+      put(color, plainColor(this.session.levelColor(i, value < 0 ? -1 : 1)));
       if (document.activeElement !== number) put(number, String(Number((this.session.electronMode() ? 100 * value : value).toPrecision(4))));
     });
     state.slices.forEach((slice, i) => {
@@ -205,11 +205,4 @@ export class Drawer {
   private range(label: string, name: string, min: number, max: number, step: number): HTMLInputElement {
     return h("input", { type: "range", class: "edviz-slider", "aria-label": label, "data-edviz": name, min, max, step });
   }
-}
-
-/** Any CSS colour as #rrggbb, which is all that a colour input takes. */
-function hex(css: string): string {
-  const context = document.createElement("canvas").getContext("2d")!;
-  context.fillStyle = css;
-  return String(context.fillStyle).startsWith("#") ? String(context.fillStyle) : "#808080";
 }

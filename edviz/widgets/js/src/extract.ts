@@ -10,6 +10,8 @@ export interface Job {
   key: string;
   /** Left out if the worker has the frame already. */
   codes?: Uint16Array;
+  /** Values are codes times this. */
+  scale: number;
   shape: Vec3;
   mode: "value" | "electrons";
   /** Levels, or fractions of electrons. */
@@ -80,8 +82,8 @@ export class Extraction {
   private frame(job: Job): Known {
     let frame = this.known.get(job.key);
     if (job.codes) {
-      const ranking = rank(job.codes);
-      frame = { values: decodeHalf(job.codes), ranking, histogram: histogram(ranking, job.range), padded: new Map() };
+      const ranking = rank(job.codes, job.scale);
+      frame = { values: decodeHalf(job.codes, job.scale), ranking, histogram: histogram(ranking, job.range), padded: new Map() };
     }
     if (!frame) throw new Error(`frame ${job.key} was never sent to the worker`);
     this.known.delete(job.key);

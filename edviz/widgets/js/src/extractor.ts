@@ -17,7 +17,7 @@ export class Extractor {
   private waiting: Job | null = null;
   /** Keys of the frames that the worker keeps, oldest first: the mirror of Extraction's own list. */
   private held: string[] = [];
-  private serial = 0;
+  private lastJob: Job | null = null;
 
   constructor(
     private readonly done: (result: Result) => void,
@@ -36,12 +36,10 @@ export class Extractor {
     }
   }
 
-  /** Ask for a job; returns its id. A job that has not started yet is replaced. */
-  submit(job: Omit<Job, "id">): number {
-    const id = ++this.serial;
-    this.waiting = { ...job, id };
+  /** Ask for a job. One that has not started yet is replaced. */
+  submit(job: Job): void {
+    this.waiting = job;
     this.next();
-    return id;
   }
 
   get busy(): boolean {
@@ -75,8 +73,6 @@ export class Extractor {
       }
     }
   }
-
-  private lastJob: Job | null = null;
 
   private reply(reply: Reply): void {
     this.running = false;

@@ -21,11 +21,11 @@ export function halfTable(): Float32Array {
   return table;
 }
 
-/** Decode an array of codes. */
-export function decodeHalf(codes: Uint16Array): Float32Array {
+/** Decode an array of codes, each times a scale. */
+export function decodeHalf(codes: Uint16Array, scale = 1): Float32Array {
   const values = halfTable();
   const out = new Float32Array(codes.length);
-  for (let i = 0; i < codes.length; i++) out[i] = values[codes[i]!]!;
+  for (let i = 0; i < codes.length; i++) out[i] = values[codes[i]!]! * scale;
   return out;
 }
 

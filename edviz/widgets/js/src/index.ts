@@ -19,15 +19,20 @@ export interface Handle {
   session: Session;
 }
 
-const sessions = new WeakMap<object, { session: Session; views: number }>();
+/**
+ * Sessions by their model's `meta`. anywidget gives every view a model object of its own, but all of them return the
+ * same `meta`. Each view's object dies with it, so a session moves to another one when its own goes.
+ */
+const sessions = new WeakMap<object, { session: Session; views: Map<View, Model> }>();
 
 /** anywidget's hook: one call for each view of a model. */
 function render({ model, el }: { model: Model; el: HTMLElement }): Cleanup {
-  let entry = sessions.get(model);
-  if (!entry) sessions.set(model, (entry = { session: new Session(model), views: 0 }));
-  const { session } = entry;
-  entry.views += 1;
+  const identity = model.get("meta") as object;
+  let entry = sessions.get(identity);
+  if (!entry) sessions.set(identity, (entry = { session: new Session(model), views: new Map() }));
+  const { session, views } = entry;
   const view = new View(session, el);
+  views.set(view, model);
   const handle: Handle = {
     stats: view.stats,
     session,
@@ -44,9 +49,10 @@ function render({ model, el }: { model: Model; el: HTMLElement }): Cleanup {
   return () => {
     view.dispose();
     delete (el as HTMLElement & { edviz?: Handle }).edviz;
-    entry.views -= 1;
-    if (entry.views > 0) return;
-    sessions.delete(model);
+    views.delete(view);
+    const next = views.values().next();
+    if (!next.done) return session.attach(next.value);
+    sessions.delete(identity);
     session.close();
   };
 }

@@ -60,6 +60,7 @@ const EDGE_ORIGIN = Array.from({ length: 12 }, (_, e) => edgeOrigin(e));
 
 /** Memory that one extraction leaves to the next. */
 let edgeVertex = new Int32Array(0);
+let above = new Uint8Array(0);
 let positionScratch = new Float32Array(3 << 16);
 let normalScratch = new Float32Array(3 << 16);
 let indexScratch = new Uint32Array(3 << 17);
@@ -85,6 +86,9 @@ export function extractSurface(field: PaddedField, level: number, cell: Cell, si
   const size = values.length;
   if (edgeVertex.length < 3 * size) edgeVertex = new Int32Array(3 * size);
   const ids = edgeVertex;
+  if (above.length < size) above = new Uint8Array(size);
+  const bits = above;
+  for (let p = 0; p < size; p++) bits[p] = values[p]! > level ? 1 : 0;
   const inv = inverse(cell);
   // Columns of the inverse scaled by the grid: gradient in index units -> Cartesian gradient.
   const g = [0, 1, 2].map((x) => [inv[x]![0]! * na, inv[x]![1]! * nb, inv[x]![2]! * nc]);
@@ -133,12 +137,12 @@ export function extractSurface(field: PaddedField, level: number, cell: Cell, si
   for (let i = 0; i <= na; i++) {
     for (let j = 0; j <= nb; j++) {
       let p = (i + 1) * si + (j + 1) * sj + 1;
-      let here = values[p]! > level;
+      let here = bits[p]!;
       for (let k = 0; k <= nc; k++, p++) {
-        const ahead = values[p + 1]! > level;
+        const ahead = bits[p + 1]!;
         if (here !== ahead && k < nc) addVertex(p, 1, 2, i, j, k);
-        if (here !== values[p + sj]! > level && j < nb) addVertex(p, sj, 1, i, j, k);
-        if (here !== values[p + si]! > level && i < na) addVertex(p, si, 0, i, j, k);
+        if (here !== bits[p + sj]! && j < nb) addVertex(p, sj, 1, i, j, k);
+        if (here !== bits[p + si]! && i < na) addVertex(p, si, 0, i, j, k);
         here = ahead;
       }
     }
@@ -152,18 +156,10 @@ export function extractSurface(field: PaddedField, level: number, cell: Cell, si
   for (let i = 0; i < na; i++) {
     for (let j = 0; j < nb; j++) {
       const p = (i + 1) * si + (j + 1) * sj + 1;
-      let low =
-        (values[p]! > level ? 1 : 0) |
-        (values[p + sj]! > level ? 4 : 0) |
-        (values[p + si]! > level ? 16 : 0) |
-        (values[p + si + sj]! > level ? 64 : 0);
+      let low = bits[p]! | (bits[p + sj]! << 2) | (bits[p + si]! << 4) | (bits[p + si + sj]! << 6);
       for (let k = 0; k < nc; k++) {
         const q = p + k + 1;
-        const high =
-          (values[q]! > level ? 1 : 0) |
-          (values[q + sj]! > level ? 4 : 0) |
-          (values[q + si]! > level ? 16 : 0) |
-          (values[q + si + sj]! > level ? 64 : 0);
+        const high = bits[q]! | (bits[q + sj]! << 2) | (bits[q + si]! << 4) | (bits[q + si + sj]! << 6);
         const inside = low | (high << 1);
         low = high;
         if (inside === 0 || inside === 255) continue;
@@ -206,13 +202,17 @@ function makeCaps(field: PaddedField, level: number, cell: Cell, below: boolean)
     const plane = f & 1 ? shape[axis]! - 1 : 0;
     const corners = face.map((c) => [(c >> 2) & 1, (c >> 1) & 1, c & 1]);
     const normal = faceNormal(cell, axis, f & 1 ? 1 : -1);
-    const known = new Map<number, number>();
+    // Vertices of this face by grid point and kind: the point itself, the crossing along u, along v.
+    const known = new Int32Array(3 * (shape[u]! + 1) * (shape[v]! + 1)).fill(-1);
+    const key = (s: number, kind: number): number => {
+      const c = corners[s]!;
+      return 3 * ((cube[u]! + c[u]!) * (shape[v]! + 1) + cube[v]! + c[v]!) + kind;
+    };
     const at = new Float64Array(3);
-    const vertex = (key: number): number => {
-      let id = known.get(key);
-      if (id === undefined) {
-        id = positions.length / 3;
-        known.set(key, id);
+    const vertex = (place: number): number => {
+      let id = known[place]!;
+      if (id < 0) {
+        id = known[place] = positions.length / 3;
         for (const row of columns) positions.push(row[0]! * at[0]! + row[1]! * at[1]! + row[2]! * at[2]!);
         normals.push(...normal);
       }
@@ -239,13 +239,13 @@ function makeCaps(field: PaddedField, level: number, cell: Cell, below: boolean)
             const s = n & 3;
             const c = corners[s]!;
             for (let x = 0; x < 3; x++) at[x] = cube[x]! + c[x]!;
-            if (n < 4) return vertex(4 * place[s]! + 3);
+            if (n < 4) return vertex(key(s, 0));
             const d = corners[(s + 1) & 3]!;
             const along = c.findIndex((x, i) => x !== d[i]);
             const [low, high] = c[along]! < d[along]! ? [s, (s + 1) & 3] : [(s + 1) & 3, s];
             const v0 = values[place[low]!]!;
             at[along] = cube[along]! + (level - v0) / (values[place[high]!]! - v0);
-            return vertex(4 * place[low]! + along);
+            return vertex(key(low, along === u ? 1 : 2));
           });
           for (let r = 1; r + 1 < ring.length; r++) {
             if (handed) indices.push(ring[0]!, ring[r + 1]!, ring[r]!);
@@ -307,7 +307,10 @@ function area(p: Float32Array, indices: Uint32Array): number {
     const vx = p[c]! - p[a]!;
     const vy = p[c + 1]! - p[a + 1]!;
     const vz = p[c + 2]! - p[a + 2]!;
-    sum += Math.hypot(uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx);
+    const x = uy * vz - uz * vy;
+    const y = uz * vx - ux * vz;
+    const z = ux * vy - uy * vx;
+    sum += Math.sqrt(x * x + y * y + z * z);
   }
   return sum / 2;
 }

@@ -47,7 +47,7 @@ const LIGHT = /* glsl */ `
     vec3 fill = normalize(vec3(-0.7, -0.15, 0.35));
     float d = max(dot(n, key), 0.0);
     float sky = 0.5 + 0.5 * n.y;
-    vec3 diffuse = color * (0.34 + 0.2 * sky + 0.6 * d + 0.16 * max(dot(n, fill), 0.0));
+    vec3 diffuse = color * (0.42 + 0.2 * sky + 0.5 * d + 0.16 * max(dot(n, fill), 0.0));
     float s = pow(max(dot(n, normalize(key + v)), 0.0), 48.0);
     return diffuse + shine * s;
   }
@@ -136,6 +136,54 @@ export function litMaterial(options: { flat?: boolean; shine?: number; mapped?: 
   return material;
 }
 
+/**
+ * Spheres as one square each, towards the camera: the fragment finds where its line of sight meets the sphere.
+ *
+ * Round at any size, and two triangles an atom instead of hundreds. An instance's matrix is its radius and centre.
+ */
+export function sphereMaterial(): ShaderMaterial {
+  return new ShaderMaterial({
+    uniforms: { shine: { value: 0.35 } },
+    vertexShader: /* glsl */ `
+      attribute vec3 tint;
+      varying vec3 vTint;
+      varying vec3 vPosition;
+      varying vec4 vSphere;
+      void main() {
+        vec3 centre = (modelViewMatrix * instanceMatrix * vec4(0.0, 0.0, 0.0, 1.0)).xyz;
+        float radius = length(instanceMatrix[0].xyz);
+        float distance_ = length(centre);
+        vec3 ahead = centre / distance_;
+        vec3 right = normalize(cross(ahead, vec3(0.0, 1.0, 0.0)));
+        vec3 up = cross(right, ahead);
+        // The outline seen in perspective is a little larger than the sphere.
+        float sine = min(radius / distance_, 0.9);
+        float size = radius / sqrt(1.0 - sine * sine);
+        vTint = tint;
+        vSphere = vec4(centre, radius);
+        vPosition = centre + size * (position.x * right + position.y * up);
+        gl_Position = projectionMatrix * vec4(vPosition, 1.0);
+      }`,
+    fragmentShader: /* glsl */ `
+      uniform mat4 projectionMatrix;
+      uniform float shine;
+      varying vec3 vTint;
+      varying vec3 vPosition;
+      varying vec4 vSphere;
+      ${LIGHT}
+      void main() {
+        vec3 ray = normalize(vPosition);
+        float along = dot(ray, vSphere.xyz);
+        float inside = along * along - dot(vSphere.xyz, vSphere.xyz) + vSphere.w * vSphere.w;
+        if (inside < 0.0) discard;
+        vec3 p = ray * (along - sqrt(inside));
+        vec2 clip = vec2(projectionMatrix[2][2] * p.z + projectionMatrix[3][2], -p.z);
+        gl_FragDepth = 0.5 + 0.5 * clip.x / clip.y;
+        gl_FragColor = vec4(lit(vTint, (p - vSphere.xyz) / vSphere.w, p, shine), 1.0);
+      }`,
+  });
+}
+
 /** A plane coloured by the field on it. */
 export function sliceMaterial(): ShaderMaterial {
   return new ShaderMaterial({
@@ -218,6 +266,7 @@ export interface FieldBinding {
   colormap: DataTexture;
   shift: Vector3;
   halfPoint: Vector3;
+  /** In units of the stored codes. */
   window: [number, number];
   logarithmic: boolean;
 }

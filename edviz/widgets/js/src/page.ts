@@ -2,7 +2,7 @@
  * What all viewers of one page share: a single WebGL renderer, and the bus between linked viewers.
  *
  * Browsers drop the oldest of more than about sixteen WebGL contexts, and a notebook can hold more viewers than that.
- * So one hidden canvas renders for all, and each view copies its picture onto a plain 2D canvas of its own.
+ * So one hidden canvas renders for all, and hands each picture to the canvas of its view without a copy.
  */
 
 import { type PerspectiveCamera, type Scene, WebGLRenderer } from "three";
@@ -29,11 +29,10 @@ export function releaseRenderer(redraw: () => void): void {
 
 function theRenderer(): WebGLRenderer {
   if (renderer) return renderer;
-  const canvas = document.createElement("canvas");
+  const canvas = new OffscreenCanvas(16, 16);
   renderer = new WebGLRenderer({ canvas, antialias: false, alpha: true, powerPreference: "high-performance" });
   renderer.setPixelRatio(1);
   renderer.setClearColor(0x000000, 0);
-  renderer.setScissorTest(true);
   canvas.addEventListener("webglcontextrestored", () => restored.forEach((redraw) => redraw()));
   return renderer;
 }
@@ -43,31 +42,44 @@ let software: boolean | null = null;
 /** True if the browser draws WebGL on the processor, where every pixel is dear. */
 export function isSoftware(): boolean {
   if (software !== null) return software;
+  if (typeof OffscreenCanvas === "undefined") return (software = false);
   const gl = theRenderer().getContext();
   const info = gl.getExtension("WEBGL_debug_renderer_info");
   const name = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
   return (software = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name));
 }
 
+/** Draw a scene with `width` x `height` pixels on the hidden canvas. */
+function render(scene: Scene, camera: PerspectiveCamera, width: number, height: number): OffscreenCanvas {
+  const gl = theRenderer();
+  const canvas = gl.domElement as unknown as OffscreenCanvas;
+  if (canvas.width !== width || canvas.height !== height) gl.setSize(width, height, false);
+  gl.render(scene, camera);
+  return canvas;
+}
+
 /**
- * Draw a scene with `width` x `height` pixels and scale it onto a 2D canvas: more pixels than it has smooth the edges.
+ * Draw a scene and hand the picture to a view's canvas, which the page scales to its size.
  *
  * With `wait` the call returns when the pixels are there (for measurements), else when they are ordered.
  */
-export function drawTo(target: CanvasRenderingContext2D, scene: Scene, camera: PerspectiveCamera, width: number, height: number, wait: boolean): void {
-  const gl = theRenderer();
-  const canvas = gl.domElement;
-  if (canvas.width < width || canvas.height < height) gl.setSize(Math.max(canvas.width, width), Math.max(canvas.height, height), false);
-  gl.setViewport(0, 0, width, height);
-  gl.setScissor(0, 0, width, height);
-  gl.render(scene, camera);
-  target.imageSmoothingQuality = "medium";
-  target.clearRect(0, 0, target.canvas.width, target.canvas.height);
-  target.drawImage(canvas, 0, canvas.height - height, width, height, 0, 0, target.canvas.width, target.canvas.height);
+export function drawTo(target: ImageBitmapRenderingContext, scene: Scene, camera: PerspectiveCamera, width: number, height: number, wait: boolean): void {
+  const canvas = render(scene, camera, width, height);
   if (wait) {
-    const context = gl.getContext();
-    context.readPixels(0, 0, 1, 1, context.RGBA, context.UNSIGNED_BYTE, new Uint8Array(4));
+    const gl = theRenderer().getContext();
+    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
   }
+  target.transferFromImageBitmap(canvas.transferToImageBitmap());
+}
+
+/** Draw a scene on a colour and return it as a PNG. */
+export async function drawPng(scene: Scene, camera: PerspectiveCamera, width: number, height: number, background: string): Promise<Blob> {
+  const copy = new OffscreenCanvas(width, height);
+  const context = copy.getContext("2d")!;
+  context.fillStyle = background;
+  context.fillRect(0, 0, width, height);
+  context.drawImage(render(scene, camera, width, height), 0, 0);
+  return copy.convertToBlob({ type: "image/png" });
 }
 
 /** What linked viewers tell each other. */

@@ -91,7 +91,7 @@ export const STATE_NAMES = Object.keys(DEFAULTS) as (keyof State)[];
 
 export type Outgoing =
   | { type: "hello" }
-  | { type: "want"; epoch: number; frames: [number, number][]; fine: boolean }
+  | { type: "want"; epoch: number; frames: [number, number][]; fine: boolean; page: string }
   | { type: "snapshot"; id: unknown }
   | { type: "bye" };
 
@@ -104,6 +104,9 @@ export interface FrameMessage {
   min: number;
   max: number;
   electrons: number | null;
+  /** Values are codes times this; 1 if left out. The second field has its own. */
+  scale?: number;
+  scale2?: number;
 }
 
 export type Incoming =
@@ -123,6 +126,8 @@ export interface Frame {
   max: number;
   electrons: number | null;
   codes: Uint16Array;
+  scale: number;
+  scale2: number;
   positions: Float32Array;
   second: Uint16Array | null;
 }
@@ -139,7 +144,7 @@ export function readFrame(message: FrameMessage, buffers: (ArrayBuffer | ArrayBu
     throw new Error(`frame ${message.frame} has ${codes.length} values, its shape ${message.shape.join(" x ")} needs ${na * nb * nc}`);
   const positions = new Float32Array(aligned(buffers[1]));
   const second = buffers.length > 2 ? new Uint16Array(aligned(buffers[2])) : null;
-  return { ...message, codes, positions, second: second && second.length === codes.length ? second : null };
+  return { ...message, scale: message.scale ?? 1, scale2: message.scale2 ?? 1, codes, positions, second: second && second.length === codes.length ? second : null };
 }
 
 /** The bytes of a buffer as an ArrayBuffer of its own (a DataView into a message may start at any byte). */

@@ -22,19 +22,19 @@ import {
   Mesh,
   type Object3D,
   type PerspectiveCamera,
+  PlaneGeometry,
   Quaternion,
   RedFormat,
   RepeatWrapping,
   Scene,
   type ShaderMaterial,
-  SphereGeometry,
   Vector3,
 } from "three";
 import { type Cell, inverse, toCartesian, type Vec3 } from "./cell";
 import { covalentRadius, elementColor } from "./elements";
 import type { Lobe } from "./extract";
 import { cellEdges, cellOffsets, drawnAtoms, halfBonds, planePolygons } from "./geometry";
-import { bindField, colormapTexture, type FieldBinding, litMaterial, sliceMaterial, volumeMaterial } from "./materials";
+import { bindField, colormapTexture, type FieldBinding, litMaterial, sliceMaterial, sphereMaterial, volumeMaterial } from "./materials";
 import type { Frame, Slice } from "./protocol";
 
 /** Atoms are drawn at this part of their covalent radius, so that the density around them stays in sight. */
@@ -61,7 +61,7 @@ export class Picture {
   private readonly edges = new Group();
   private readonly planes = new Group();
   private readonly cloud = new Group();
-  private readonly sphere = new SphereGeometry(1, 28, 18);
+  private readonly square = new PlaneGeometry(2, 2);
   private readonly cylinder = new CylinderGeometry(1, 1, 1, 16, 1, true);
   private texture: { key: string; field: Data3DTexture } | null = null;
   private secondTexture: { key: string; field: Data3DTexture } | null = null;
@@ -156,7 +156,7 @@ export class Picture {
           .filter(({ f }) => f.every((x, i) => x < 1 - 1e-3 || offset[i] === repeat[i]! - 1))
           .map(({ index, f }) => ({ index, f: f.map((x, i) => x + offset[i]!) })),
       );
-      const mesh = this.instances(this.sphere, places.map(({ index }) => elementColor(this.numbers[index] ?? 0)));
+      const mesh = this.instances(this.square, this.material("sphere", sphereMaterial), places.map(({ index }) => elementColor(this.numbers[index] ?? 0)));
       places.forEach(({ index, f }, n) => {
         const radius = ATOM_SCALE * covalentRadius(this.numbers[index] ?? 0);
         matrix.makeScale(radius, radius, radius).setPosition(...toCartesian(f, this.cell));
@@ -167,7 +167,7 @@ export class Picture {
     if (bonds) {
       const home = fractions.map((f) => drawnAtoms([f], shift)[0]!.f);
       const halves = offsets.flatMap((offset) => halfBonds(home, this.numbers, this.cell).map((half) => ({ ...half, offset })));
-      const mesh = this.instances(this.cylinder, halves.map(({ index }) => elementColor(this.numbers[index] ?? 0)));
+      const mesh = this.instances(this.cylinder, this.material("tinted", () => litMaterial({ instanceColors: true, shine: 0.35 })), halves.map(({ index }) => elementColor(this.numbers[index] ?? 0)));
       const zAxis = new Vector3(0, 0, 1);
       const turn = new Quaternion();
       halves.forEach(({ from, to, offset }, n) => {
@@ -244,6 +244,7 @@ export class Picture {
   field(frame: Frame, which: "first" | "second", shift: Vec3, scale: FieldScale, colormap: string): FieldBinding | null {
     const codes = which === "first" ? frame.codes : frame.second;
     if (!codes) return null;
+    const factor = which === "first" ? frame.scale : frame.scale2;
     const key = `${frame.sample}:${frame.frame}:${frame.stride}`;
     let slot = which === "first" ? this.texture : this.secondTexture;
     if (slot?.key !== key) {
@@ -265,14 +266,14 @@ export class Picture {
       this.colormap = { name: colormap, texture: colormapTexture(colormap) };
     }
     const halfPoint = new Vector3(0.5 / frame.shape[0], 0.5 / frame.shape[1], 0.5 / frame.shape[2]);
-    return { texture: slot.field, colormap: this.colormap.texture, shift: new Vector3(...shift), halfPoint, ...scale };
+    return { texture: slot.field, colormap: this.colormap.texture, shift: new Vector3(...shift), halfPoint, logarithmic: scale.logarithmic, window: [scale.window[0] / factor, scale.window[1] / factor] };
   }
 
   dispose(): void {
     for (const group of [this.surfaces, this.atoms, this.bonds, this.edges, this.planes, this.cloud]) this.empty(group);
     for (const material of this.materials.values()) material.dispose();
     this.line.dispose();
-    this.sphere.dispose();
+    this.square.dispose();
     this.cylinder.dispose();
     this.texture?.field.dispose();
     this.secondTexture?.field.dispose();
@@ -285,7 +286,7 @@ export class Picture {
     return material;
   }
 
-  private instances(shape: BufferGeometry, colors: string[]): InstancedMesh {
+  private instances(shape: BufferGeometry, material: ShaderMaterial, colors: string[]): InstancedMesh {
     const own = shape.clone();
     const tint = new Float32Array(3 * colors.length);
     const known = new Map<string, Vector3>();
@@ -295,7 +296,7 @@ export class Picture {
       c.toArray(tint, 3 * i);
     });
     own.setAttribute("tint", new InstancedBufferAttribute(tint, 3));
-    const mesh = new InstancedMesh(own, this.material("tinted", () => litMaterial({ instanceColors: true, shine: 0.35 })), colors.length);
+    const mesh = new InstancedMesh(own, material, colors.length);
     mesh.frustumCulled = false;
     return mesh;
   }

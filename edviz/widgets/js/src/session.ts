@@ -68,8 +68,6 @@ export class Session {
   readonly cache: FrameCache;
   readonly listeners = new Set<Listener>();
   drawn: Drawn | null = null;
-  /** A sentence about the last error, or null. */
-  error: string | null = null;
   /** False when the kernel owes an answer for too long. */
   answering = true;
   lineColor = "#555";
@@ -77,8 +75,12 @@ export class Session {
 
   private readonly extractor: Extractor;
   private readonly outstanding = new Set<string>();
-  private readonly failed = new Set<string>();
+  /** Why frames cannot be had, by their keys. */
+  private readonly failed = new Map<string, string>();
+  private trouble: string | null = null;
   private epoch = 0;
+  /** Tells this page's wishes from those of another page of the same model. */
+  private readonly page = Math.random().toString(36).slice(2);
   private direction: 1 | -1 = 1;
   private owed: ReturnType<typeof setTimeout> | null = null;
   private settling: ReturnType<typeof setTimeout> | null = null;
@@ -86,7 +88,11 @@ export class Session {
   private readonly unsaved = new Set<keyof State>();
   private interacting = false;
   private inputAt: number | null = null;
-  private submitted: { key: string; since: number | null; shift: Vec3 } | null = null;
+  /** What was ordered last, as text. */
+  private submitted = "";
+  private serial = 0;
+  /** What belongs to the jobs under way, by their number. */
+  private readonly orders = new Map<number, { since: number | null; shift: Vec3 }>();
   private scale: FieldScale | null = null;
   private secondScale: FieldScale | null = null;
   private readonly unlisten: () => void;
@@ -96,7 +102,7 @@ export class Session {
   private bytesPerFrame = 0;
   private closed = false;
 
-  constructor(private readonly model: Model) {
+  constructor(private model: Model) {
     this.meta = model.get("meta") as Meta;
     this.state = { ...DEFAULTS };
     for (const name of STATE_NAMES) {
@@ -109,9 +115,7 @@ export class Session {
       (result) => this.accept(result),
       (text) => this.complain(text),
     );
-    model.on("msg:custom", this.receive);
-    for (const name of STATE_NAMES) model.on(`change:${name}`, this.changes[name]!);
-    model.on("comm_live_update", this.commChanged);
+    this.attach(model);
     this.unlisten = listen((message) => {
       if (!this.state.link_id || message.link !== this.state.link_id || message.from === this) return;
       if (message.camera !== undefined) this.setCamera(message.camera, null, false);
@@ -122,6 +126,21 @@ export class Session {
       }
       if (message.time !== undefined) this.apply("frame", this.nearestFrame(message.time));
     });
+  }
+
+  /** Talk through this model object from now on. */
+  attach(model: Model): void {
+    this.detach();
+    this.model = model;
+    model.on("msg:custom", this.receive);
+    for (const name of STATE_NAMES) model.on(`change:${name}`, this.changes[name]);
+    model.on("comm_live_update", this.commChanged);
+  }
+
+  private detach(): void {
+    this.model.off("msg:custom", this.receive);
+    this.model.off("comm_live_update", this.commChanged);
+    for (const name of STATE_NAMES) this.model.off(`change:${name}`, this.changes[name]);
   }
 
   // ---- talking to the kernel -------------------------------------------------------------------------------------
@@ -148,6 +167,8 @@ export class Session {
       this.owed = null;
       this.answering = false;
       this.outstanding.clear();
+      // A want may have been replaced by another page's: ask again while the frame shown depends on it.
+      if (!this.cache.has(this.key())) this.ask();
       this.refresh();
     }, PATIENCE_MS);
   }
@@ -176,19 +197,19 @@ export class Session {
         this.bytesPerFrame = Math.max(this.bytesPerFrame, frameBytes(frame));
         this.cache.put(frame);
       } catch (error) {
-        this.failed.add(key);
-        this.complain((error as Error).message);
-        return;
+        this.failed.set(key, (error as Error).message);
       }
-      if (key === this.key()) {
-        this.error = null;
-        this.update();
-      } else this.ask();
+      if (key === this.key()) this.update();
+      else this.ask();
+      if (this.outstanding.size) this.expectAnswer();
       this.refresh();
     } else if (message.type === "error") {
-      if (message.frame !== undefined) this.failed.add(frameKey(message.sample ?? 0, message.frame));
-      this.outstanding.clear();
-      this.complain(message.text);
+      if (message.frame === undefined) return this.complain(message.text);
+      const key = frameKey(message.sample ?? 0, message.frame);
+      this.failed.set(key, message.text);
+      this.outstanding.delete(key);
+      this.ask();
+      this.refresh();
     } else if (message.type === "snapshot") {
       void this.answerSnapshot(message.id);
     } else if (message.type === "bye") {
@@ -225,7 +246,7 @@ export class Session {
     if (!fresh.length) return;
     this.outstanding.clear();
     for (const [s, f] of wanted) this.outstanding.add(frameKey(s, f));
-    this.send({ type: "want", epoch: ++this.epoch, frames: wanted, fine: !this.interacting });
+    this.send({ type: "want", epoch: ++this.epoch, frames: wanted, fine: !this.interacting, page: this.page });
     this.expectAnswer();
   }
 
@@ -258,12 +279,12 @@ export class Session {
     this.settling = null;
     this.interacting = false;
     if (this.drawn?.coarse) {
-      this.submitted = null;
+      this.submitted = "";
       this.inputAt = null;
       const frame = this.cache.peek(this.key());
       if (frame && frame.stride > 1) {
         this.outstanding.clear();
-        this.send({ type: "want", epoch: ++this.epoch, frames: [[frame.sample, frame.frame]], fine: true });
+        this.send({ type: "want", epoch: ++this.epoch, frames: [[frame.sample, frame.frame]], fine: true, page: this.page });
       }
       this.update();
     }
@@ -397,6 +418,7 @@ export class Session {
       const steps = frame.shape.map((n, i) => Math.round((state.shift[i] ?? 0) * n / stride) * stride) as Vec3;
       const shift = steps.map((s, i) => s / frame.shape[i]!) as Vec3;
       const job = {
+        scale: frame.scale,
         key: this.key() + (frame.stride > 1 ? "~" : ""),
         shape: frame.shape,
         mode: this.electronMode() ? ("electrons" as const) : ("value" as const),
@@ -408,28 +430,34 @@ export class Session {
         range: meta.range,
       };
       const wish = JSON.stringify(job);
-      if (this.submitted?.key !== wish) {
-        this.submitted = { key: wish, since: this.inputAt, shift };
-        this.pendingShift.set(this.extractor.submit({ ...job, codes: frame.codes }), { since: this.inputAt, shift });
+      if (this.submitted !== wish) {
+        this.submitted = wish;
+        const id = ++this.serial;
+        this.orders.set(id, { since: this.inputAt, shift });
+        this.extractor.submit({ ...job, id, codes: frame.codes });
       } else if (this.drawn && !this.extractor.busy) this.paint();
     }
     this.ask();
   }
 
-  private readonly pendingShift = new Map<number, { since: number | null; shift: Vec3 }>();
+  /** True if the field integrates to electrons, so that a share of them can be enclosed. */
+  hasElectrons(): boolean {
+    return !this.meta.signed && this.meta.n_electrons !== null;
+  }
 
   electronMode(): boolean {
-    return this.state.level_mode === "electrons" && !this.meta.signed && this.state.fractions.length > 0;
+    return this.state.level_mode === "electrons" && this.hasElectrons() && this.state.fractions.length > 0;
   }
 
   private accept(result: Result): void {
     if (this.closed) return;
-    const order = this.pendingShift.get(result.id);
-    for (const id of [...this.pendingShift.keys()]) if (id <= result.id) this.pendingShift.delete(id);
+    const order = this.orders.get(result.id);
+    for (const id of [...this.orders.keys()]) if (id <= result.id) this.orders.delete(id);
     const [sample, number] = result.key.replace("~", "").split(":").map(Number) as [number, number];
     const frame = this.cache.peek(frameKey(sample, number));
     if (!frame) return;
     this.current = frame;
+    this.trouble = null;
     this.drawn = {
       frame: number,
       sample,
@@ -454,11 +482,11 @@ export class Session {
     const { drawn, current: frame, state, meta, picture } = this;
     if (!drawn || !frame) return;
     const { shift } = drawn;
-    this.scale ??= fieldScale(frame.codes, meta.signed);
+    this.scale ??= fieldScale(frame.codes, frame.scale, meta.signed);
     const first = state.slices.length || state.volume ? picture.field(frame, "first", shift, this.scale, state.colormap) : null;
     let mapped = null;
     if (state.color_by === "second" && frame.second) {
-      this.secondScale ??= meta.second_range ? { window: meta.second_range, logarithmic: false } : fieldScale(frame.second, hasBothSigns(frame.second));
+      this.secondScale ??= meta.second_range ? { window: meta.second_range, logarithmic: false } : fieldScale(frame.second, frame.scale2, hasBothSigns(frame.second));
       mapped = picture.field(frame, "second", shift, this.secondScale, state.colormap);
     }
     drawn.triangles = picture.drawSurfaces(drawn.result.lobes, state.repeat, (lobe) => this.lobeColor(lobe), state.opacity, mapped);
@@ -512,8 +540,13 @@ export class Session {
   }
 
   private complain(text: string): void {
-    this.error = text;
+    this.trouble = text;
     this.refresh();
+  }
+
+  /** Why the frame wanted is not on the screen, or null. */
+  get error(): string | null {
+    return this.failed.get(this.key()) ?? this.trouble;
   }
 
   close(): void {
@@ -524,9 +557,7 @@ export class Session {
     if (this.owed) clearTimeout(this.owed);
     if (this.settling) clearTimeout(this.settling);
     this.unlisten();
-    this.model.off("msg:custom", this.receive);
-    this.model.off("comm_live_update", this.commChanged);
-    for (const name of STATE_NAMES) this.model.off(`change:${name}`, this.changes[name]);
+    this.detach();
     this.extractor.dispose();
     this.picture.dispose();
     this.cache.clear();
@@ -544,8 +575,8 @@ function hasBothSigns(codes: Uint16Array): boolean {
 }
 
 /** Colours of a field: from its first shown frame, without the outermost points; logarithmic if it spans decades. */
-function fieldScale(codes: Uint16Array, signed: boolean): FieldScale {
-  const { values, counts } = rank(codes);
+function fieldScale(codes: Uint16Array, scale: number, signed: boolean): FieldScale {
+  const { values, counts } = rank(codes, scale);
   const at = (share: number): number => {
     let seen = 0;
     for (let i = 0; i < values.length; i++) {

@@ -25,8 +25,8 @@ export interface Histogram {
   counts: Uint32Array;
 }
 
-/** Rank the values of a volume given by its half-precision codes. */
-export function rank(codes: Uint16Array): Ranking {
+/** Rank the values of a volume given by its half-precision codes, each times a scale. */
+export function rank(codes: Uint16Array, scale = 1): Ranking {
   const tally = new Uint32Array(65536);
   for (let i = 0; i < codes.length; i++) tally[codes[i]!]!++;
   const table = halfTable();
@@ -36,13 +36,13 @@ export function rank(codes: Uint16Array): Ranking {
   tally[0]! += tally[0x8000]!;
   for (let code = 0x7bff; code >= 0; code--) {
     if (tally[code]) {
-      values.push(table[code]!);
+      values.push(scale * table[code]!);
       counts.push(tally[code]!);
     }
   }
   for (let code = 0x8001; code <= 0xfbff; code++) {
     if (tally[code]) {
-      values.push(table[code]!);
+      values.push(scale * table[code]!);
       counts.push(tally[code]!);
     }
   }

@@ -3,10 +3,10 @@
 import { PerspectiveCamera } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 import { defaultCamera, FIELD_OF_VIEW, readCamera } from "./camera";
-import { digits, femtoseconds, fieldName, fieldSymbol, h, icon, prettyUnits } from "./dom";
+import { digits, femtoseconds, fieldName, fieldSymbol, h, icon, plainColor, prettyUnits } from "./dom";
 import { Drawer } from "./drawer";
 import { HistogramPlot } from "./histogram";
-import { acquireRenderer, drawTo, isSoftware, releaseRenderer } from "./page";
+import { acquireRenderer, drawPng, drawTo, isSoftware, releaseRenderer } from "./page";
 import type { CameraState } from "./protocol";
 import type { Listener, Session } from "./session";
 import { fractionAbove } from "./statistics";
@@ -54,10 +54,12 @@ export class View implements Listener {
   measure = false;
 
   private readonly canvas = h("canvas", { class: "edviz-canvas", "data-edviz": "canvas", role: "img", tabindex: "-1" });
-  private readonly context = this.canvas.getContext("2d")!;
+  private readonly context = this.canvas.getContext("bitmaprenderer")!;
   private readonly camera = new PerspectiveCamera(FIELD_OF_VIEW, 1.4, 0.1, 5000);
   private controls: OrbitControls;
   private orbiting = false;
+  /** Size of the picture in device pixels. */
+  private pixels: [number, number] = [0, 0];
   private raf = 0;
   private refining: ReturnType<typeof setTimeout> | null = null;
   private readonly seen = new WeakSet<object>();
@@ -194,7 +196,6 @@ export class View implements Listener {
       () => releaseRenderer(this.redraw),
     );
     session.listeners.add(this);
-    this.themed();
     this.resized();
     this.refresh();
   }
@@ -248,10 +249,9 @@ export class View implements Listener {
     if (!width || !height) return;
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     const [w, t] = [Math.round(width * ratio), Math.round(height * ratio)];
-    if (this.canvas.width !== w || this.canvas.height !== t) {
-      this.canvas.width = w;
-      this.canvas.height = t;
-    }
+    // The first size is the first moment in the page: only now do colours have values.
+    if (!this.pixels[0]) this.themed();
+    this.pixels = [w, t];
     this.camera.aspect = width / height;
     this.camera.updateProjectionMatrix();
     this.aim(this.session.state.camera);
@@ -260,10 +260,9 @@ export class View implements Listener {
   }
 
   private themed(): void {
-    const color = getComputedStyle(this.root).getPropertyValue("--edviz-line-color").trim();
-    const probe = h("span", { style: `color: ${color || "#555"}` });
+    const probe = h("span", { style: "color: var(--edviz-line-color)" });
     this.root.append(probe);
-    this.session.lineColor = getComputedStyle(probe).color;
+    this.session.lineColor = plainColor(getComputedStyle(probe).color);
     probe.remove();
     this.session.repaint();
     this.histogram.paint();
@@ -282,9 +281,9 @@ export class View implements Listener {
    */
   private pixelFactor(quick: boolean): number {
     const { volume } = this.session.state;
-    const area = this.canvas.width * this.canvas.height;
+    const area = this.pixels[0] * this.pixels[1];
     if (quick && volume) return 0.5;
-    if (quick && isSoftware()) return 1;
+    if (quick && isSoftware()) return Math.min(1, 1 / (window.devicePixelRatio || 1));
     return volume ? 1 : area > 3e6 ? 1 : area > 1.2e6 ? 1.5 : 2;
   }
 
@@ -300,12 +299,12 @@ export class View implements Listener {
     if (this.refining) clearTimeout(this.refining);
     this.refining = null;
     const { drawn, picture } = this.session;
-    if (!this.canvas.width || !drawn) return;
+    if (!this.pixels[0] || !drawn) return;
     this.clip();
     const quick = !fine && (this.orbiting || this.session.moving || isSoftware());
     picture.aim(this.camera, quick);
     const factor = this.pixelFactor(quick);
-    drawTo(this.context, picture.scene, this.camera, Math.round(this.canvas.width * factor), Math.round(this.canvas.height * factor), this.measure);
+    drawTo(this.context, picture.scene, this.camera, Math.round(this.pixels[0] * factor), Math.round(this.pixels[1] * factor), this.measure);
     if (quick) this.refining = setTimeout(() => this.refine(), REFINE_MS);
     const { stats } = this;
     Object.assign(stats, {
@@ -343,15 +342,12 @@ export class View implements Listener {
     this.camera.updateProjectionMatrix();
   }
 
-  /** The picture as PNG, on the page's background. */
+  /** The picture as PNG, on the page's background, with smooth edges. */
   async snapshot(): Promise<Blob> {
+    if (!this.session.drawn) throw new Error("there is no picture yet");
     this.drawNow(true);
-    const copy = h("canvas", { width: this.canvas.width, height: this.canvas.height });
-    const context = copy.getContext("2d")!;
-    context.fillStyle = getComputedStyle(this.stage).backgroundColor;
-    context.fillRect(0, 0, copy.width, copy.height);
-    context.drawImage(this.canvas, 0, 0);
-    return new Promise((resolve, reject) => copy.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the picture is empty"))), "image/png"));
+    const [width, height] = this.pixels.map((n) => Math.round(n * this.pixelFactor(false))) as [number, number];
+    return drawPng(this.session.picture.scene, this.camera, width, height, getComputedStyle(this.stage).backgroundColor);
   }
 
   private async download(): Promise<void> {
@@ -469,7 +465,7 @@ export class View implements Listener {
     this.sample.value = String(state.sample);
 
     const electrons = this.session.electronMode();
-    const electronsPossible = !meta.signed && ["valence", "total", "pseudo"].includes(meta.kind);
+    const electronsPossible = this.session.hasElectrons();
     this.mode.value = electrons ? "electrons" : "value";
     this.mode.disabled = !electronsPossible;
     const targets = this.targets();

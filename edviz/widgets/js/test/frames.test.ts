@@ -5,7 +5,7 @@ import { around, frameBytes, FrameCache } from "../src/frames";
 import { type Frame, readFrame } from "../src/protocol";
 
 function frame(number: number, points = 1000): Frame {
-  return { sample: 0, frame: number, shape: [points, 1, 1], stride: 1, min: 0, max: 1, electrons: null, codes: new Uint16Array(points), positions: new Float32Array(0), second: null };
+  return { sample: 0, frame: number, shape: [points, 1, 1], stride: 1, min: 0, max: 1, electrons: null, codes: new Uint16Array(points), scale: 1, scale2: 1, positions: new Float32Array(0), second: null };
 }
 
 describe("cache", () => {

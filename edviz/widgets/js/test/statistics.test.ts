@@ -89,3 +89,11 @@ describe("histogram", () => {
     expect([...made.counts]).toEqual([1, 1, 1, 3]);
   });
 });
+
+it("a scale multiplies values, levels and electrons alike", () => {
+  const codes = lognormal(3000, 13);
+  const [plain, scaled] = [rank(codes), rank(codes, 2 ** -12)];
+  expect(levelOfFraction(scaled, 0.5)).toBe(levelOfFraction(plain, 0.5) * 2 ** -12);
+  expect(scaled.enclosed.at(-1)! / plain.enclosed.at(-1)!).toBeCloseTo(2 ** -12, 12);
+  expect(decodeHalf(codes, 0.5)[7]).toBe(0.5 * decodeHalf(codes)[7]!);
+});
