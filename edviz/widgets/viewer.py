@@ -1,16 +1,18 @@
 """TrajectoryViewer: a trajectory as it moves, in a notebook.
 
-The page (widgets/js, built in widgets/static) extracts and draws the surfaces; the kernel only sends it frames, as
-`edviz.widgets.serving` has them. The state of the view is kept in traits that both sides may change: what is set in
-Python appears in the page, and where the user has got to can be read in Python.
+The page (widgets/js, built in widgets/static) extracts and draws the surfaces; the kernel only sends it its module,
+once, and frames, as `edviz.widgets.serving` has them. The state of the view is kept in traits that both sides may
+change: what is set in Python appears in the page, and where the user has got to can be read in Python.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,9 +113,10 @@ class TrajectoryViewer(anywidget.AnyWidget):
         Fractions of a field that does not integrate to electrons.
     """
 
-    _esm = STATIC / "viewer.js"
+    _esm = STATIC / "loader.js"
     _css = STATIC / "viewer.css"
 
+    build = t.Unicode().tag(sync=True)
     meta = t.Dict().tag(sync=True)
     frame = t.Int(0).tag(sync=True)
     sample = t.Int(0).tag(sync=True)
@@ -171,7 +174,9 @@ class TrajectoryViewer(anywidget.AnyWidget):
             state["fractions"] = [_share_above(first, float(x)) for x in np.ravel(np.asarray(state["levels"]))]
         self._server = FrameServer(traj, self._send_frame, other)
         self._snapshots: dict[str, Path] = {}
-        super().__init__(meta=meta, **({"camera": None} | state))  # traitlets' own default would be an empty dict
+        super().__init__(
+            meta=meta, build=_module()[1], **({"camera": None} | state)
+        )  # traitlets' own default would be an empty dict
         self.on_msg(self._receive)
 
     # What the user sets -----------------------------------------------------------------------------------
@@ -303,6 +308,8 @@ class TrajectoryViewer(anywidget.AnyWidget):
         if kind == "hello":
             self._server.restart()
             self.send({"type": "hello"})
+        elif kind == "module":
+            self.send({"type": "module"}, [_module()[0]])
         elif kind == "want":
             self._server.want(int(content.get("epoch", 0)), content.get("frames", []), content.get("page"))
         elif kind == "snapshot" and buffers:
@@ -434,6 +441,13 @@ def link(*viewers: TrajectoryViewer) -> str:
     for viewer in viewers:
         viewer.link_id = name
     return name
+
+
+@cache
+def _module() -> tuple[bytes, str]:
+    """The front end's module, and a name that changes with it."""
+    source = (STATIC / "viewer.js").read_bytes()
+    return source, hashlib.sha256(source).hexdigest()[:16]
 
 
 # Describing and checking ----------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 REPOSITORY = Path(__file__).parents[2]
+#: How long to wait for anything, s. Machines that run tests are often busy; what is right comes much sooner.
+PATIENCE = 60
 #: Software rendering, so that results do not depend on a graphics card.
 FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox", "--disable-dev-shm-usage"]
 
@@ -140,7 +142,7 @@ class Notebook:
                 const session = window.jupyterapp?.shell?.currentWidget?.sessionContext?.session;
                 return session?.kernel?.status === 'idle' && session.kernel.connectionStatus === 'connected';
             }""",
-            timeout=60_000,
+            timeout=1000 * PATIENCE,
         )
 
     def command(self, name: str) -> None:
@@ -182,6 +184,10 @@ class Notebook:
             code,
         ).strip()
 
+    def interrupt(self) -> None:
+        """Stop what the kernel is doing."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
+
     def status(self) -> str:
         """The kernel's status, such as "busy"."""
         return self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status")
@@ -206,13 +212,13 @@ class View:
         """A JavaScript expression of `edviz`, the view's handle."""
         return self.page.evaluate(f"n => {{ {_FIND} return {expression}; }}", self.number)
 
-    def wait(self, condition: str, timeout: float = 15) -> None:
+    def wait(self, condition: str, timeout: float = PATIENCE) -> None:
         """Until a JavaScript condition of `edviz` holds."""
         self.page.wait_for_function(
             f"n => {{ {_FIND} return edviz && ({condition}); }}", arg=self.number, timeout=1000 * timeout
         )
 
-    def wait_for_frame(self, frame: int, timeout: float = 15) -> None:
+    def wait_for_frame(self, frame: int, timeout: float = PATIENCE) -> None:
         """Until the frame is drawn in full."""
         self.wait(f"edviz.stats.drawnFrame === {frame} && !edviz.stats.coarse", timeout)
 
@@ -238,7 +244,7 @@ def number_in(text: str) -> float:
     return float(found.group())
 
 
-def wait_for(condition: Callable[[], bool], timeout: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
     """Until a condition on this side holds."""
     deadline = time.monotonic() + timeout
     while not condition():

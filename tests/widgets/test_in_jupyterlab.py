@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from playwright.sync_api import Page
@@ -30,7 +28,7 @@ def view(notebook: Notebook) -> View:
     """The first viewer, showing its first frame at the level it started with."""
     notebook.page.locator(".edviz").first.wait_for(timeout=60_000)
     view = View(notebook.page)
-    view.wait("edviz.stats.drawnFrame !== null", 30)
+    view.wait("edviz.stats.drawnFrame !== null")
     notebook.ask("v.playing = False; v.frame = 0; v.camera = None; v.level_mode = 'value'; v.levels = [0.0439]")
     view.wait("edviz.stats.drawnFrame === 0 && edviz.stats.levels[0] === 0.0439")
     return view
@@ -95,23 +93,32 @@ def test_what_is_set_in_python_shows_in_the_page(view: View, notebook: Notebook)
 
 
 def test_it_answers_while_another_cell_runs(view: View, notebook: Notebook) -> None:
-    notebook.add_cell("end = time.time() + 6\nwhile time.time() < end: pass")
+    notebook.add_cell("while True: pass")
     wait_for(lambda: notebook.status() == "busy")
-    start = time.monotonic()
     for frame in (400, 250, 555):  # far from what was prefetched
         view.part("time").fill(str(frame))
-        view.wait_for_frame(frame, 5)
-    assert notebook.status() == "busy" and time.monotonic() - start < 6
+        view.wait_for_frame(frame)
+    assert notebook.status() == "busy"
     assert view.part("badge").inner_text() == ""
+    notebook.interrupt()
     notebook.wait_until_idle()
+
+
+def test_views_of_one_model_move_together(view: View, notebook: Notebook) -> None:
+    notebook.add_cell("v")
+    other = View(notebook.page, 1)
+    other.wait_for_frame(0)
+    other.part("time").fill("8")
+    view.wait_for_frame(8)
+    assert is_a_picture(other.pixels())
 
 
 def test_linked_viewers_share_camera_and_time(view: View, notebook: Notebook) -> None:
     notebook.add_cell("a, b = traj.view(show_histogram=False), traj.view(show_histogram=False)\n"
                       "edviz.widgets.link(a, b)\ndisplay(a, b)")  # fmt: skip
-    left, right = View(notebook.page, 1), View(notebook.page, 2)
+    left, right = View(notebook.page, 2), View(notebook.page, 3)
     for each in (left, right):
-        each.wait_for_frame(0, 30)
+        each.wait_for_frame(0)
         each.root.scroll_into_view_if_needed()
     before = right.pixels()
     left.part("canvas").scroll_into_view_if_needed()
@@ -157,7 +164,7 @@ def test_after_a_kernel_restart_it_shows_what_it_has_and_says_so(view: View, not
     view.wait_for_frame(20)
     view.wait("edviz.stats.cacheFrames > 25")
     notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
-    view.wait("!edviz.session.answering", 30)
+    view.wait("!edviz.session.answering")
     assert "kernel" in view.part("badge").inner_text()
     view.part("time").fill("22")
     view.wait_for_frame(22)
