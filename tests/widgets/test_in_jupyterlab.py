@@ -28,6 +28,7 @@ def view(notebook: Notebook) -> View:
     """The first viewer, showing its first frame at the level it started with."""
     notebook.page.locator(".edviz").first.wait_for(timeout=60_000)
     view = View(notebook.page)
+    view.bring_into_view()
     view.wait("edviz.stats.drawnFrame !== null")
     notebook.ask("v.playing = False; v.frame = 0; v.camera = None; v.level_mode = 'value'; v.levels = [0.0439]")
     view.wait("edviz.stats.drawnFrame === 0 && edviz.stats.levels[0] === 0.0439")
@@ -110,6 +111,7 @@ def test_it_answers_while_another_cell_runs(view: View, notebook: Notebook) -> N
 def test_views_of_one_model_move_together(view: View, notebook: Notebook) -> None:
     notebook.add_cell("v")
     other = View(notebook.page, 1)
+    other.bring_into_view()
     other.wait_for_frame(0)
     other.part("time").fill("8")
     view.wait_for_frame(8)
@@ -121,8 +123,8 @@ def test_linked_viewers_share_camera_and_time(view: View, notebook: Notebook) ->
                       "edviz.widgets.link(a, b)\ndisplay(a, b)")  # fmt: skip
     left, right = View(notebook.page, 2), View(notebook.page, 3)
     for each in (left, right):
+        each.bring_into_view()
         each.wait_for_frame(0)
-        each.root.scroll_into_view_if_needed()
     before = right.pixels()
     left.part("canvas").scroll_into_view_if_needed()
     box = left.part("canvas").bounding_box()

@@ -30,7 +30,7 @@ def notebook(lab: Lab, page: Page) -> Notebook:
 
 def test_three_views_and_a_figure_appear(notebook: Notebook) -> None:
     page = notebook.page
-    page.locator(".edviz-figure .main-svg").first.wait_for()
+    page.locator(".edviz-figure .main-svg").first.wait_for(timeout=60_000)
     assert all(is_a_picture(View(page, number).pixels()) for number in range(3))
     assert "jsd" in page.locator(".edviz-panel").inner_text()
 
