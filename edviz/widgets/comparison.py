@@ -178,7 +178,8 @@ class ComparisonPanel(ipywidgets.VBox):
                 **look,
             )
             t.link((self.generated_view, "sample"), (self.difference_view, "sample"))
-        for name in _SHARED:
+        alike = self.aimd.meta["signed"] == self.generated_view.meta["signed"]
+        for name in _SHARED if alike else _SHARED[3:]:
             t.link((self.aimd, name), (self.generated_view, name))
         link(*self.views)
         self._leader = max(self.views[:2], key=lambda view: view.traj.n_frames)

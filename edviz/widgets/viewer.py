@@ -456,7 +456,9 @@ def _module() -> tuple[bytes, str]:
 def _describe(traj: DensityTrajectory, second: DensityTrajectory | None, name: str) -> dict[str, Any]:
     """The trait `meta`."""
     low, high = _range(traj)
-    signed = low < -0.05 * max(high, -low)
+    # A density that a model has made slightly negative is still a density; the difference of two is not.
+    share = 0.3 if traj.density_kind in ELECTRON_KINDS else 0.05
+    signed = low < -share * max(high, -low)
     electrons = traj.density_kind in ELECTRON_KINDS and not signed
     numbers = traj.ds["numbers"].values.tolist() if "numbers" in traj.ds and "positions" in traj.ds else []
     meta: dict[str, Any] = {

@@ -204,6 +204,11 @@ class View:
         self.number = number
         self.root: Locator = page.locator(".edviz").nth(number)
 
+    def bring_into_view(self) -> None:
+        """Scroll to it: JupyterLab leaves out what is not on the screen."""
+        self.root.wait_for(state="attached", timeout=1000 * PATIENCE)
+        self.root.scroll_into_view_if_needed(timeout=1000 * PATIENCE)
+
     def part(self, name: str) -> Locator:
         """An element by the name that the front end gives it."""
         return self.root.locator(f'[data-edviz="{name}"]')

@@ -132,6 +132,16 @@ def test_trajectories_without_a_common_time_are_shown_from_their_starts(
     assert panel.reference.time[0] == 5000.0 + 70.0 or panel.reference.time[0] > 0
 
 
+def test_a_rollout_gone_wrong_can_still_be_looked_at(reference: edviz.DensityTrajectory) -> None:
+    wild = reference.density.values[:5] - 2 * reference.density.values[5:10] + reference.density.values[10:15]
+    traj = edviz.DensityTrajectory._from_valid(reference[:5].ds.assign(density=reference[:5].density.copy(data=wild)))
+    panel = edviz.compare(traj, reference)
+    panel.wait(60)
+    panel.aimd.fraction = 0.25
+    assert panel.generated_view.meta["signed"] and panel.generated_view.level_mode == "value"
+    assert panel.note.value
+
+
 def test_what_does_not_belong_together_is_refused(
     rollout: edviz.DensityTrajectory, reference: edviz.DensityTrajectory, lithium: edviz.DensityTrajectory
 ) -> None:

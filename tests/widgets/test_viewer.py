@@ -175,6 +175,13 @@ def test_signed_fields_have_two_lobes_and_no_electrons(make_trajectory: Make) ->
     assert viewer.level_mode == "value"
 
 
+def test_a_density_with_some_negative_values_is_still_one(make_trajectory: Make) -> None:
+    density = make_trajectory().density.values - 0.25 * make_trajectory().density.values.min()
+    density[:, 0, 0, 0] = -0.1 * density.max()
+    spoilt = make_trajectory(density=density, n_electrons=None)
+    assert not spoilt.view().meta["signed"] and spoilt.view(fraction=0.5).level_mode == "electrons"
+
+
 def test_a_second_field_must_fit(make_trajectory: Make) -> None:
     traj = make_trajectory()
     viewer = traj.view(second=make_trajectory(seed=1), color_by="second")
