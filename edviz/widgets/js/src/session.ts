@@ -29,6 +29,8 @@ import { rank } from "./statistics";
 
 /** Frames asked for at a time: few, so that a wish that is overtaken costs the kernel little. */
 const BATCH = 8;
+/** Frames around the cursor that are fetched before they are wanted. */
+const REACH = 64;
 /** Without an answer for this long the kernel counts as silent. */
 const PATIENCE_MS = 3000;
 /** Grids from this size on are drawn from every second point while an input lasts: with a graphics card, without. */
@@ -199,10 +201,11 @@ export class Session {
       } catch (error) {
         this.failed.set(key, (error as Error).message);
       }
-      if (key === this.key()) this.update();
-      else this.ask();
+      if (key === this.key()) {
+        this.update();
+        this.refresh();
+      } else this.ask();
       if (this.outstanding.size) this.expectAnswer();
-      this.refresh();
     } else if (message.type === "error") {
       if (message.frame === undefined) return this.complain(message.text);
       const key = frameKey(message.sample ?? 0, message.frame);
@@ -234,7 +237,7 @@ export class Session {
     if (!missingNow && this.outstanding.size > BATCH / 2) return;
     const fits = this.bytesPerFrame ? this.cache.capacity(this.bytesPerFrame) : 4 * BATCH;
     // Two thirds of the cache go to frames to come: the rest keeps where one has been.
-    const reach = Math.min(this.meta.n_frames - 1, Math.max(BATCH, Math.floor((2 * fits) / 3)), 400, fits - 1);
+    const reach = Math.min(this.meta.n_frames - 1, Math.max(BATCH, Math.floor((2 * fits) / 3)), REACH, fits - 1);
     const wanted: [number, number][] = [];
     for (const f of around(frame, this.direction, this.meta.n_frames, reach, loop || playing)) {
       const key = frameKey(sample, f);

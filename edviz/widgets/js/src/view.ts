@@ -303,8 +303,7 @@ export class View implements Listener {
     this.clip();
     const quick = !fine && (this.orbiting || this.session.moving || isSoftware());
     picture.aim(this.camera, quick);
-    const factor = this.pixelFactor(quick);
-    drawTo(this.context, picture.scene, this.camera, Math.round(this.pixels[0] * factor), Math.round(this.pixels[1] * factor), this.measure);
+    drawTo(this.context, picture.scene, this.camera, this.pixels, this.pixelFactor(quick), this.measure);
     if (quick) this.refining = setTimeout(() => this.refine(), REFINE_MS);
     const { stats } = this;
     Object.assign(stats, {
