@@ -103,6 +103,9 @@ export class Picture {
         material.uniforms.opacity!.value = flat && outer ? 0.5 * alpha : alpha;
         material.transparent = alpha < 1;
         material.depthWrite = alpha >= 1;
+        // Cuts through several shells lie in one plane: the outer ones step back.
+        material.polygonOffset = flat && outer;
+        material.polygonOffsetFactor = material.polygonOffsetUnits = 1;
         // Caps close the surface: of an opaque one nobody sees the inside.
         material.side = alpha < 1 ? DoubleSide : FrontSide;
         (material.uniforms.color!.value as Vector3).copy(displayColor(color(lobe)));

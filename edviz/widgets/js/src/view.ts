@@ -25,8 +25,8 @@ export interface Stats {
   triangles: number;
   levels: number[];
   coarse: boolean;
-  cacheFrames: number;
-  cacheBytes: number;
+  readonly cacheFrames: number;
+  readonly cacheBytes: number;
   /** Pictures drawn since the view began. */
   draws: number;
 }
@@ -35,21 +35,7 @@ export interface Stats {
 const REFINE_MS = 220;
 
 export class View implements Listener {
-  readonly stats: Stats = {
-    drawnFrame: null,
-    drawnSample: null,
-    drawTimes: [],
-    lastInputToDraw: null,
-    extractTime: null,
-    surfaceVolume: 0,
-    surfaceArea: 0,
-    triangles: 0,
-    levels: [],
-    coarse: false,
-    cacheFrames: 0,
-    cacheBytes: 0,
-    draws: 0,
-  };
+  readonly stats: Stats;
   /** Wait for the pixels of every picture, so that times include the graphics card's work. */
   measure = false;
 
@@ -89,7 +75,26 @@ export class View implements Listener {
     private readonly session: Session,
     el: HTMLElement,
   ) {
-    const { meta } = session;
+    const { meta, cache } = session;
+    this.stats = {
+      drawnFrame: null,
+      drawnSample: null,
+      drawTimes: [],
+      lastInputToDraw: null,
+      extractTime: null,
+      surfaceVolume: 0,
+      surfaceArea: 0,
+      triangles: 0,
+      levels: [],
+      coarse: false,
+      draws: 0,
+      get cacheFrames() {
+        return cache.size;
+      },
+      get cacheBytes() {
+        return cache.bytes;
+      },
+    };
     this.histogram = new HistogramPlot(
       (index, level) => {
         this.active = index;
@@ -315,8 +320,6 @@ export class View implements Listener {
       triangles: drawn.triangles,
       levels: drawn.levels,
       coarse: drawn.coarse,
-      cacheFrames: this.session.cache.size,
-      cacheBytes: this.session.cache.bytes,
       draws: stats.draws + 1,
     });
     if (!this.seen.has(drawn)) {
