@@ -183,10 +183,10 @@ export class Session {
     this.refresh();
   }
 
+  /** The connection was cut or made, which of the two the model does not tell: ask. */
   private readonly commChanged = (): void => {
-    if ((this.model as { comm_live?: boolean }).comm_live !== false) return;
-    this.answering = false;
-    this.refresh();
+    this.send({ type: "hello" });
+    this.expectAnswer();
   };
 
   private readonly receive = (message: Incoming, buffers: (ArrayBuffer | ArrayBufferView)[]): void => {
@@ -479,6 +479,8 @@ export class Session {
   }
 
   private current: Frame | null = null;
+  /** What the surfaces and atoms in the scene were made from. */
+  private readonly painted = { skin: "", atoms: "", triangles: 0 };
 
   /** Put the current frame and state into the scene. */
   private paint(): void {
@@ -492,8 +494,20 @@ export class Session {
       this.secondScale ??= meta.second_range ? { window: meta.second_range, logarithmic: false } : fieldScale(frame.second, frame.scale2, hasBothSigns(frame.second));
       mapped = picture.field(frame, "second", shift, this.secondScale, state.colormap);
     }
-    drawn.triangles = picture.drawSurfaces(drawn.result.lobes, state.repeat, (lobe) => this.lobeColor(lobe), state.opacity, mapped);
-    picture.drawAtoms(frame, shift, state.repeat, state.show_atoms, state.show_bonds);
+    // Surfaces and atoms are the dear parts: a slice that moves must not have them uploaded anew.
+    const { repeat, opacity, show_atoms, show_bonds } = state;
+    const colors = drawn.result.lobes.map((lobe) => this.lobeColor(lobe));
+    const skin = JSON.stringify([drawn.result.id, repeat, opacity, mapped ? state.colormap : colors]);
+    if (skin !== this.painted.skin) {
+      this.painted.skin = skin;
+      this.painted.triangles = picture.drawSurfaces(drawn.result.lobes, repeat, colors, opacity, mapped);
+    }
+    drawn.triangles = this.painted.triangles;
+    const atoms = JSON.stringify([frame.sample, frame.frame, shift, repeat, show_atoms, show_bonds]);
+    if (atoms !== this.painted.atoms) {
+      this.painted.atoms = atoms;
+      picture.drawAtoms(frame, shift, repeat, show_atoms, show_bonds);
+    }
     picture.drawCell(state.repeat, state.show_cell, this.lineColor);
     picture.drawSlices(state.slices, state.repeat, first);
     picture.drawVolume(state.repeat, state.volume ? first : null, 1, meta.signed, Math.max(...frame.shape));
