@@ -11,7 +11,6 @@ import { colorAt, cssGradient } from "./colormaps";
 import { type Lobe, type Result } from "./extract";
 import { Extractor } from "./extractor";
 import { around, frameBytes, FrameCache } from "./frames";
-import { halfToNumber } from "./half";
 import { isSoftware, listen, tell } from "./page";
 import {
   type CameraState,
@@ -604,7 +603,7 @@ function fieldScale(codes: Uint16Array, scale: number, signed: boolean): FieldSc
   };
   const [high, low] = [at(0.002), at(0.995)];
   if (signed) {
-    const most = Math.max(Math.abs(high), Math.abs(low)) || halfToNumber(1);
+    const most = Math.max(Math.abs(high), Math.abs(low)) || 1;
     return { window: [-most, most], logarithmic: false };
   }
   if (low > 0 && high / low > 60) return { window: [low, high], logarithmic: true };
