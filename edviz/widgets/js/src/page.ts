@@ -44,9 +44,14 @@ let software: boolean | null = null;
 export function isSoftware(): boolean {
   if (software !== null) return software;
   if (typeof OffscreenCanvas === "undefined") return (software = false);
-  const gl = theRenderer().getContext();
-  const info = gl.getExtension("WEBGL_debug_renderer_info");
-  const name = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  let name: string;
+  try {
+    const gl = theRenderer().getContext();
+    const info = gl.getExtension("WEBGL_debug_renderer_info");
+    name = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  } catch {
+    return (software = false); // no WebGL at all: the first picture says so
+  }
   return (software = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name));
 }
 

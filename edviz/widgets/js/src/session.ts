@@ -555,7 +555,7 @@ export class Session {
     for (const listener of this.listeners) listener.refresh();
   }
 
-  private complain(text: string): void {
+  complain(text: string): void {
     this.trouble = text;
     this.refresh();
   }

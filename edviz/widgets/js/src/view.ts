@@ -320,7 +320,12 @@ export class View implements Listener {
     this.clip();
     const quick = !fine && (this.orbiting || this.session.moving || isSoftware());
     picture.aim(this.camera, quick);
-    drawTo(this.context, picture.scene, this.camera, this.pixels, this.pixelFactor(quick), this.measure);
+    try {
+      drawTo(this.context, picture.scene, this.camera, this.pixels, this.pixelFactor(quick), this.measure);
+    } catch {
+      if (!this.session.error) this.session.complain("this browser cannot draw in three dimensions: WebGL 2 is off or missing");
+      return;
+    }
     if (quick) this.refining = setTimeout(() => this.refine(), REFINE_MS);
     const { stats } = this;
     Object.assign(stats, {
