@@ -52,7 +52,7 @@ _HOME = {
 }
 
 
-_ROOMS = ("analysis", "io", "models", "plotting", "samples", "training")
+_ROOMS = ("aimd", "analysis", "io", "models", "plotting", "samples", "training")
 """Subpackages that ``edviz.<name>`` reaches without an import of their own."""
 
 
