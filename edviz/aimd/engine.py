@@ -47,6 +47,10 @@ class Engine(Protocol):
     density_kind: str
     n_electrons: float
 
+    def prepare(self, atoms: Any) -> None:
+        """Learn which atoms are to come, without starting anything; sets `n_electrons`."""
+        ...
+
     def start(self, atoms: Any) -> None:
         """Get ready for these atoms, with nothing left of earlier calculations; also called to start anew."""
         ...

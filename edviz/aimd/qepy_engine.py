@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -98,6 +99,18 @@ class QEpyEngine:
         self._first = True
         self.n_electrons = 0.0
 
+    def prepare(self, atoms: Atoms) -> None:
+        """Find the pseudopotentials of these atoms and count the electrons.
+
+        Raises
+        ------
+        MissingDataError
+            No pseudopotential for an element.
+        """
+        symbols = atoms.get_chemical_symbols()
+        self._headers = {symbol: self._header(symbol) for symbol in sorted(set(symbols))}
+        self.n_electrons = float(sum(self._headers[s].n_valence for s in symbols))
+
     def start(self, atoms: Atoms) -> None:
         """Start QE for these atoms, in a new process.
 
@@ -109,9 +122,7 @@ class QEpyEngine:
             QE refuses; with its own words.
         """
         self.close()
-        symbols = atoms.get_chemical_symbols()
-        self._headers = {symbol: self._header(symbol) for symbol in sorted(set(symbols))}
-        self.n_electrons = float(sum(self._headers[s].n_valence for s in symbols))
+        self.prepare(atoms)
         python = qepy_python()
         self._folder = Path(tempfile.mkdtemp(prefix="edviz-qe-"))
         for i, header in enumerate(self._headers.values()):
@@ -161,7 +172,7 @@ class QEpyEngine:
             "kpoints": self.kpoints if isinstance(self.kpoints, str) else list(self.kpoints),
             "smearing": f"Fermi-Dirac, {self.electron_temperature} K",
             "xc": self.xc,
-            "pseudopotentials": {s: h.path.name for s, h in self._headers.items()} or None,
+            "pseudopotentials": {s: h.path.name for s, h in self._headers.items()},
             "scf_tolerance_Ry_an_atom": self.tolerance,
             "n_bands": self.n_bands,
         }
@@ -173,10 +184,8 @@ class QEpyEngine:
             self._child.wait()
             for stream in (self._child.stdin, self._child.stdout):
                 if stream is not None:
-                    try:
+                    with suppress(OSError):
                         stream.close()
-                    except OSError:
-                        pass
             self._child = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
