@@ -149,7 +149,7 @@ def run(
             "seed": seed,
             "ensemble": ensemble,
             "checkpoint_every": checkpoint_every,
-            "start": _fingerprint(system),
+            "start": _fingerprint(atoms),
         }
         last_step = plan[-1].steps(timestep) // save_every * save_every
         if not overwrite and _is_complete(path, settings, shape, last_step * timestep):

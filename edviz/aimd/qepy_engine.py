@@ -106,10 +106,17 @@ class QEpyEngine:
         ------
         MissingDataError
             No pseudopotential for an element.
+        ArgumentError
+            Too few bands for the electrons.
         """
         symbols = atoms.get_chemical_symbols()
         self._headers = {symbol: self._header(symbol) for symbol in sorted(set(symbols))}
         self.n_electrons = float(sum(self._headers[s].n_valence for s in symbols))
+        if self.n_bands is not None and self.n_bands <= self.n_electrons / 2:
+            raise ArgumentError(
+                f"n_bands={self.n_bands} has no room for {self.n_electrons:g} electrons in smeared levels: more than "
+                f"{self.n_electrons / 2:g} are needed, some 40 % more are usual"
+            )
 
     def start(self, atoms: Atoms) -> None:
         """Start QE for these atoms, in a new process.
@@ -266,11 +273,14 @@ class QEpyEngine:
         """What QE said: its file CRASH, or the end of its output."""
         if self._folder is None:
             return ""
-        for name, n_lines in (("CRASH", 20), ("stderr", 5), ("pw.out", 8)):
+        for name, n_lines in (("CRASH", 20), ("pw.out", 8), ("stderr", 5)):
             file = self._folder / name
             if file.exists():
                 text = [line.strip() for line in file.read_text(errors="replace").splitlines()]
                 text = [line for line in text if line and not set(line) <= {"%"}][-n_lines:]
+                routine = [k for k, line in enumerate(text) if line.startswith("Error in routine")]
+                if routine:
+                    text = text[routine[0] :]
                 if text:
                     return ":\n" + "\n".join(text)
         return ""
