@@ -14,6 +14,7 @@ from edviz.errors import EngineError
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip with a reason, or leave alone."""
     wanting = [item for item in items if item.path.name.startswith("06_")]
     if not wanting or os.environ.get("EDVIZ_REQUIRE_QEPY"):
         return

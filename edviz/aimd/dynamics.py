@@ -137,14 +137,16 @@ def run(
     momenta = atoms.get_momenta()
     if not momenta.any():
         momenta = _thermal_momenta(system, plan[0].temperature, seed)
-    system.arrays["momenta"] = momenta - system.get_masses()[:, None] * (momenta.sum(axis=0) / system.get_masses().sum())
+    system.arrays["momenta"] = momenta - system.get_masses()[:, None] * (
+        momenta.sum(axis=0) / system.get_masses().sum()
+    )
     system.set_constraint(FixCom())
     try:
         chosen.prepare(system)
         settings = {
             **chosen.describe(),
             "timestep_fs": timestep,
-            "stages": as_settings(plan[:-1]) + [{**as_settings(plan[-1:])[0], "duration": None}],
+            "stages": [*as_settings(plan[:-1]), {**as_settings(plan[-1:])[0], "duration": None}],
             "save_every": save_every,
             "seed": seed,
             "ensemble": ensemble,
@@ -379,8 +381,8 @@ def _is_complete(path: Path, settings: Mapping[str, Any], shape: tuple[int, int,
         different.append("grid")
     if different:
         raise ArgumentError(
-            f"{path} holds a run with another {', '.join(different)}: give the settings it had to go on with it, another "
-            "out, or overwrite=True"
+            f"{path} holds a run with another {', '.join(different)}: give the settings it had to go on with it, "
+            "another out, or overwrite=True"
         )
     return time is not None and time >= until - 1e-6
 

@@ -75,7 +75,7 @@ class Engine(Protocol):
 class EngineCalculator(Calculator):
     """An engine as an ASE calculator; `result` is the last calculation with its density."""
 
-    implemented_properties = ("energy", "free_energy", "forces")
+    implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012 - ASE wants a list
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
@@ -85,6 +85,7 @@ class EngineCalculator(Calculator):
     def calculate(self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes) -> None:
         """Run the engine; ASE calls this when positions have changed."""
         super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
         self.result = self.engine.compute(self.atoms.get_positions())
         self.results = {
             "energy": self.result.energy,

@@ -59,7 +59,9 @@ class GTHPotential:
         """V_loc at radii r > 0 (bohr), in Ha."""
         x = r / self.r_loc
         gaussian = np.exp(-(x**2) / 2)
-        return -self.n_valence / r * erf(x / np.sqrt(2)) + gaussian * sum(c * x ** (2 * k) for k, c in enumerate(self.c))
+        return -self.n_valence / r * erf(x / np.sqrt(2)) + gaussian * sum(
+            c * x ** (2 * k) for k, c in enumerate(self.c)
+        )
 
     def projectors(self, l: int, r: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: E741 - the field's name
         """(n, len(r)) the functions r p_i^l(r) of one channel, bohr^(-1/2)."""
@@ -103,7 +105,9 @@ def read_gth(element: str, xc: str = "PBE", path: str | Path = BUNDLED) -> GTHPo
             try:
                 return _parse(element, words[1], iter([line for line in lines[number + 1 :] if line]))
             except (StopIteration, ValueError, IndexError) as error:
-                raise FileFormatError(f"{path}, line {number + 1}: the entry {words[1]} of {element} is damaged") from error
+                raise FileFormatError(
+                    f"{path}, line {number + 1}: the entry {words[1]} of {element} is damaged"
+                ) from error
     known = ", ".join(f"{xc}: {' '.join(bundled_elements(xc))}" for xc in _NAMES)
     raise MissingDataError(
         f"no pseudopotential {name} for {element} in {path.name}. edviz brings GTH potentials for {known}. For another "

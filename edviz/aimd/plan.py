@@ -62,7 +62,7 @@ def stages_of(
     """
     for label, value in {"temperature": temperature, "duration": duration}.items():
         if not (np.isfinite(value) and value > 0):
-            raise ArgumentError(f"{label} is a positive number ({'K' if label == 'temperature' else 'fs'}); got {value}")
+            raise ArgumentError(f"{label} is a positive number; got {value}")
     if ensemble not in ("nvt", "nve"):
         raise ArgumentError(f"ensemble is 'nvt' (Langevin) or 'nve' (constant energy); got {ensemble!r}")
     if not (np.isfinite(friction) and friction > 0):
@@ -91,18 +91,21 @@ def check_atoms(atoms: Atoms) -> None:
     cell = np.asarray(atoms.cell)
     if not np.isfinite(cell).all() or not np.linalg.det(cell) > 1e-6:
         raise ArgumentError(
-            "the atoms have no right-handed periodic cell: give one (atoms.cell = ..., atoms.pbc = True); a molecule needs a box"
+            "the atoms have no right-handed periodic cell: give one (atoms.cell = ..., atoms.pbc = True); "
+            "a molecule needs a box"
         )
     if not all(atoms.pbc):
-        raise ArgumentError("the density is periodic in all directions: set atoms.pbc = True (and leave vacuum in the cell)")
+        raise ArgumentError(
+            "the density is periodic in all directions: set atoms.pbc = True (vacuum may stay in the cell)"
+        )
     if not np.isfinite(atoms.positions).all():
         raise ArgumentError("a position of the atoms is not a finite number")
     distance, i, j = nearest_distance(atoms)
     limit = _OVERLAP * (covalent_radii[atoms.numbers[i]] + covalent_radii[atoms.numbers[j]])
     if distance < limit:
         raise ArgumentError(
-            f"atoms {i} and {j} ({atoms.symbols[i]}, {atoms.symbols[j]}) are {distance:.2f} angstrom apart, on top of each "
-            f"other (limit {limit:.2f}): move them, or take edviz.aimd.liquid() for a start without overlaps"
+            f"atoms {i} and {j} ({atoms.symbols[i]}, {atoms.symbols[j]}) are {distance:.2f} angstrom apart, on top "
+            f"of each other (limit {limit:.2f}): move them, or take edviz.aimd.liquid() for a start without overlaps"
         )
 
 
@@ -115,8 +118,8 @@ def check_timestep(atoms: Atoms, timestep: float) -> None:
         raise ArgumentError(f"timestep is a positive number in fs; got {timestep}")
     if timestep > longest:
         raise ArgumentError(
-            f"a time step of {timestep} fs is too long for {atoms.symbols[lightest]} ({masses[lightest]:.2f} u): its fastest "
-            f"vibrations would be missed and energy drifts. At most {longest:.1f} fs"
+            f"a time step of {timestep} fs is too long for {atoms.symbols[lightest]} ({masses[lightest]:.2f} u): "
+            f"its fastest vibrations would be missed and energy drifts. At most {longest:.1f} fs"
         )
 
 
@@ -136,12 +139,13 @@ def check_grid(atoms: Atoms, grid: Sequence[int]) -> tuple[int, int, int]:
     if spacing > _COARSEST:
         fit = tuple(int(np.ceil(length / 0.35)) for length in lengths)
         raise ArgumentError(
-            f"a grid of {shape} puts points {spacing:.2f} angstrom apart, too coarse for a density (limit {_COARSEST}): "
-            f"take about {fit}"
+            f"a grid of {shape} puts points {spacing:.2f} angstrom apart, too coarse for a density "
+            f"(limit {_COARSEST}): take about {fit}"
         )
     if max(shape) > _MAX_POINTS:
         raise ArgumentError(
-            f"a grid of {shape} is finer than any engine here computes and would only be interpolated: at most {_MAX_POINTS} an axis"
+            f"a grid of {shape} is finer than any engine here computes and would only be interpolated: "
+            f"at most {_MAX_POINTS} an axis"
         )
     return shape
 

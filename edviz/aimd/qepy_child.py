@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,7 @@ def main() -> None:
         try:
             if message["do"] == "start":
                 driver = Driver(message["input"])
-                shape = [int(n) for n in driver.get_number_of_grid_points()]
-                wire.send(answers, {"shape": shape})
+                wire.send(answers, {})
             elif message["do"] == "compute":
                 if "positions" in arrays:
                     driver.update_ions(positions=arrays["positions"])
@@ -69,5 +67,4 @@ def _wire() -> Any:
 
 
 if __name__ == "__main__":
-    sys.stderr.flush()
     main()

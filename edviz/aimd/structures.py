@@ -16,7 +16,7 @@ __all__ = ["liquid", "nearest_distance", "solid"]
 
 _U_PER_A3 = 1.66053906892  # g/cm3 of one atomic mass unit a cubic angstrom (CODATA 2022)
 _CLOSEST = 0.75  # of twice the covalent radius: lithium 1.92 angstrom, where its g(r) at 800 K is still zero
-_LATTICES = {
+_LATTICES: dict[str, list[list[float]]] = {
     "sc": [[0, 0, 0]],
     "bcc": [[0, 0, 0], [0.5, 0.5, 0.5]],
     "fcc": [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]],
@@ -63,8 +63,8 @@ def liquid(element: str, n_atoms: int, density: float, seed: int = 0) -> Atoms:
     ideal = edge * sites[np.sort(random.permutation(len(sites))[:n_atoms])]
     if edge * nearest <= closest:
         raise ArgumentError(
-            f"{n_atoms} atoms of {element} at {density} g/cm3 are {edge * nearest:.2f} angstrom apart even on a lattice; "
-            f"atoms closer than {closest:.2f} overlap. The density is in g/cm3: "
+            f"{n_atoms} atoms of {element} at {density} g/cm3 are {edge * nearest:.2f} angstrom apart even on a "
+            f"lattice; atoms closer than {closest:.2f} overlap. The density is in g/cm3: "
             f"at most {density * (edge * nearest / closest) ** 3:.3g} here"
         )
     shift = random.normal(0, 1, (n_atoms, 3))
@@ -118,7 +118,7 @@ def nearest_distance(atoms: Atoms) -> tuple[float, int, int]:
 
 def _lattice(n: int) -> tuple[NDArray[np.float64], float]:
     """Fractional sites of the fitting cubic lattice, and its nearest distance in units of the edge."""
-    choices = []
+    choices: list[tuple[int, float, NDArray[np.float64]]] = []
     for name, basis in _LATTICES.items():
         m = int(np.ceil((n / len(basis)) ** (1 / 3) - 1e-9))
         corners = np.stack(np.meshgrid(*[np.arange(m)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)

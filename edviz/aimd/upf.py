@@ -104,7 +104,7 @@ def gth_to_upf(potential: GTHPotential) -> str:
     out = [
         f"""<UPF version="2.0.1">
 <PP_INFO>
-{potential.element} {potential.name}: analytic parameters (sources and licence in edviz/aimd/gth.txt), tabulated by edviz.
+{potential.element} {potential.name}: analytic parameters (see edviz/aimd/gth.txt), tabulated by edviz.
 PP_RHOATOM and PP_PSWFC are starting guesses from an LDA pseudo-atom.
 </PP_INFO>
 <PP_HEADER generated="edviz" author="GTH" date="" comment="{potential.name}" element="{potential.element}"
@@ -133,7 +133,9 @@ PP_RHOATOM and PP_PSWFC are starting guesses from an LDA pseudo-atom.
             f'cutoff_radius="{r[cut - 1]:.8E}" ultrasoft_cutoff_radius="0.0">\n'
             f"{_table(potential.projectors(l, r)[i])}\n</PP_BETA.{k}>\n"
         )
-    out.append(f'<PP_DIJ type="real" size="{d.size}" columns="4">\n{_table(d)}\n</PP_DIJ>\n</PP_NONLOCAL>\n<PP_PSWFC>\n')
+    out.append(
+        f'<PP_DIJ type="real" size="{d.size}" columns="4">\n{_table(d)}\n</PP_DIJ>\n</PP_NONLOCAL>\n<PP_PSWFC>\n'
+    )
     for k, ((n, l), (energy, u)) in enumerate(atom.states.items(), 1):  # noqa: E741
         chi = np.interp(r, np.r_[0, atom.r], np.r_[0, u], right=0.0)
         out.append(

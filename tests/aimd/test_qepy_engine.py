@@ -90,7 +90,9 @@ def test_errors_of_quantum_espresso_are_quoted(qepy, pair, tmp_path):
     text = edviz.aimd.pseudopotential("Li").read_text()
     (tmp_path / "Li.UPF").write_text(text.replace('functional="PBE"', 'functional="NONSENSE"'))
     engine = QEpyEngine(cutoff=CUTOFF, pseudopotentials={"Li": tmp_path / "Li.UPF"})
-    with pytest.raises(EngineError, match=r"status 1:\nError in routine set_dft_from_name \(1\):\nNONSENSE: unrecognized dft"):
+    with pytest.raises(
+        EngineError, match=r"status 1:\nError in routine set_dft_from_name \(1\):\nNONSENSE: unrecognized dft"
+    ):
         engine.start(pair)
         engine.compute(pair.positions)
     engine.close()

@@ -28,10 +28,10 @@ NIST = {
 @pytest.mark.parametrize("element", NIST)
 def test_pseudopotentials_have_the_all_electron_eigenvalues(element):
     found = solve_pseudo_atom(read_gth(element, "LDA")).states
-    expected = {l: value for (_, l), value in NIST[element].items()}
-    assert {l for _, l in found} == set(expected)
-    for (_, l), (value, _) in found.items():  # noqa: E741
-        assert value == pytest.approx(expected[l], abs=2e-3)
+    expected = {shell: value for (_, shell), value in NIST[element].items()}
+    assert {shell for _, shell in found} == set(expected)
+    for (_, shell), (value, _) in found.items():
+        assert value == pytest.approx(expected[shell], abs=2e-3)
 
 
 def test_all_electron_lithium():
