@@ -55,7 +55,7 @@ _HOME = {
 }
 
 
-_ROOMS = ("analysis", "io", "models", "plotting", "samples", "training", "widgets")
+_ROOMS = ("aimd", "analysis", "io", "models", "plotting", "samples", "training", "widgets")
 """Subpackages that ``edviz.<name>`` reaches without an import of their own."""
 
 

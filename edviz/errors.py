@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "ArgumentError",
     "EdvizError",
+    "EngineError",
     "FileFormatError",
     "FrameIndexError",
     "GridMismatchError",
@@ -72,6 +73,10 @@ class ModelFileError(EdvizError, ValueError):
 
 class TrainingError(EdvizError, RuntimeError):
     """A training run cannot start or cannot go on."""
+
+
+class EngineError(EdvizError, RuntimeError):
+    """A density-functional engine failed, did not converge or died; the message quotes its own words."""
 
 
 class MissingDependencyError(EdvizError, ImportError):

@@ -1,0 +1,70 @@
+"""The child process that holds Quantum ESPRESSO: reads requests from standard input, answers on standard output.
+
+It runs in the QEpy environment, not in edviz's: it imports numpy, qepy and the file wire.py beside it, nothing
+else. QE writes to standard output as it likes, so that goes to pw.out; QE's fatal errors end the process and
+leave a file CRASH, which the parent quotes. QEpy's units are bohr and Rydberg; the parent converts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Answer requests until the pipe closes."""
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    log = os.open("pw.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    wire = _wire()
+
+    try:
+        from qepy.driver import Driver
+    except Exception as error:
+        wire.send(answers, {"error": f"QEpy cannot be imported: {error}"})
+        return
+    driver: Any = None
+    while True:
+        try:
+            message, arrays = wire.receive(requests)
+        except EOFError:
+            return  # the parent is gone, or has closed us
+        try:
+            if message["do"] == "start":
+                driver = Driver(message["input"])
+                wire.send(answers, {})
+            elif message["do"] == "compute":
+                if "positions" in arrays:
+                    driver.update_ions(positions=arrays["positions"])
+                driver.scf()
+                if not driver.qepy_modules.control_flags.get_conv_elec():
+                    n = int(driver.get_scf_steps())
+                    wire.send(answers, {"error": f"no self-consistency after {n} iterations"})
+                    continue
+                shape = tuple(int(n) for n in driver.get_number_of_grid_points())
+                wire.send(
+                    answers,
+                    {"energy": float(driver.get_energy()), "iterations": int(driver.get_scf_steps())},
+                    forces=driver.get_forces(),
+                    density=driver.get_density()[:, 0].reshape(shape, order="F"),
+                )
+            elif message["do"] == "stress":
+                wire.send(answers, {}, stress=driver.get_stress())
+        except Exception as error:
+            wire.send(answers, {"error": f"{type(error).__name__}: {error}"})
+
+
+def _wire() -> Any:
+    spec = importlib.util.spec_from_file_location("wire", Path(__file__).with_name("wire.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    main()

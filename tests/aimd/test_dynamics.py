@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import long_run
+import numpy as np
+import pytest
+from ase import Atoms, units
+
+import edviz
+from edviz.errors import ArgumentError
+
+VARIABLES = ("time", "positions", "velocities", "forces", "energy", "temperature", "density")
+
+
+@pytest.fixture(scope="module")
+def whole(qepy, tmp_path_factory):
+    """The uninterrupted run."""
+    return long_run.run(tmp_path_factory.mktemp("whole") / "run.h5", progress=False)
+
+
+def same(one, other):
+    for name in VARIABLES:
+        assert np.array_equal(one.ds[name].values, other.ds[name].values), name
+
+
+def test_the_file_is_a_trajectory_of_the_schema(whole):
+    edviz.schema.validate(whole.ds)
+    assert whole.time.tolist() == [2.0 * k for k in range(21)]
+    assert whole.density.shape == (21, 12, 12, 12)
+    electrons = whole.density.mean(axis=(1, 2, 3)).values * whole.grid.volume
+    assert electrons == pytest.approx(2.0, abs=1e-5)
+    assert "Quantum ESPRESSO" in whole.ds.attrs["source"] and "6.0" in whole.ds.attrs["source"]
+
+
+def test_stored_quantities_agree_with_each_other(whole):
+    ds = whole.ds
+    masses = Atoms("Li2").get_masses()
+    kinetic = 0.5 * (masses[:, None] * (ds.velocities.values / units.fs) ** 2).sum(axis=(1, 2))
+    assert ds.temperature.values == pytest.approx(2 * kinetic / (3 * units.kB), rel=1e-9)  # 6 - 3 degrees of freedom
+    assert (masses[:, None] * ds.velocities.values).sum(axis=1) == pytest.approx(0, abs=1e-9)
+    moved = np.diff(ds.positions.values, axis=0) / 2.0
+    mean = (ds.velocities.values[1:] + ds.velocities.values[:-1]) / 2
+    # Verlet positions against the mean of velocities: what the acceleration and the thermostat's noise leave.
+    assert np.abs(moved - mean).max() < 0.1 * np.abs(mean).max()
+
+
+def test_killed_at_random_and_resumed_it_is_the_uninterrupted_run(whole, tmp_path):
+    out = tmp_path / "run.h5"
+    choose = random.Random(1)
+    for kill in range(2):
+        process = subprocess.Popen([sys.executable, long_run.__file__, str(out)], stderr=subprocess.DEVNULL)
+        until = 1 + 2 * kill
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob("run.h5.parts/part-*.h5"))) < until and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(choose.uniform(0, 0.3))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        so_far = edviz.open(out)
+        same(so_far, whole[: len(so_far)])
+    same(long_run.run(out, progress=False), whole)
+    assert not list(tmp_path.glob("*.parts*"))
+
+
+def test_what_is_complete_is_returned_and_what_is_longer_goes_on(whole, tmp_path):
+    out = tmp_path / "run.h5"
+    short = long_run.run(out, duration=16.0, progress=False)
+    assert len(short) == 9
+    written = out.stat().st_mtime_ns
+    same(long_run.run(out, duration=16.0, progress=False), short)
+    assert out.stat().st_mtime_ns == written
+    # Started anew where the whole run went on: equal within the SCF tolerance.
+    longer = long_run.run(out, progress=False)
+    assert longer.time.tolist() == whole.time.tolist()
+    assert np.array_equal(longer.ds.positions[:9], whole.ds.positions[:9])
+    assert longer.ds.positions.values == pytest.approx(whole.ds.positions.values, abs=1e-4)
+    with pytest.raises(ArgumentError, match=r"another timestep_fs, seed: .*overwrite=True"):
+        long_run.run(out, seed=8, timestep=1.0)
+    with pytest.raises(ArgumentError, match="another grid"):
+        long_run.run(out, grid=(10, 10, 10))
+
+
+def test_energy_is_conserved_without_a_thermostat(qepy, tmp_path):
+    traj = edviz.aimd.run(
+        edviz.aimd.liquid("Li", 2, 0.483, seed=3),
+        out=tmp_path / "nve.h5",
+        ensemble="nve",
+        timestep=1.0,
+        duration=50.0,
+        grid=(8, 8, 8),
+        engine_options={"cutoff": 8.0},
+        progress=False,
+    )
+    kinetic = 1.5 * (2 - 1) * units.kB * traj.ds.temperature.values
+    total = traj.ds.energy.values + kinetic
+    # Potential and kinetic energy exchange tens of meV; their sum keeps to a fraction of one.
+    assert np.ptp(kinetic) > 0.02
+    assert np.ptp(total) < 0.02 * np.ptp(kinetic)
+    slope = np.polyfit(traj.time * 1e-3, total / 2, 1)[0]
+    assert abs(slope) < 0.02  # eV an atom and ps
+
+
+def test_nonsense_is_refused_before_anything_runs(pair, tmp_path):
+    def refused(match, atoms=pair, **changes):
+        with pytest.raises(ArgumentError, match=match):
+            edviz.aimd.run(atoms, **{"duration": 10.0, "out": tmp_path / "no.h5"} | changes)
+
+    refused("too long for Li", timestep=5.0)
+    refused("positive number", timestep=0.0)
+    refused("on top of each other", Atoms("Li2", [[0, 0, 0], [0, 0, 0.5]], cell=[6, 6, 6], pbc=True))
+    refused("no right-handed periodic cell", Atoms("Li2", [[0, 0, 0], [0, 0, 3]]))
+    refused("pbc = True", Atoms("Li2", [[0, 0, 0], [0, 0, 3]], cell=[6, 6, 6]))
+    refused("too coarse", grid=(4, 4, 4))
+    refused("finer than any engine", grid=(1024, 32, 32))
+    refused("three whole numbers", grid=(32, 32))
+    refused("no stage 'cook'", stages=("cook", "produce"))
+    refused("last stage", stages=("melt",))
+    refused("'nvt' .* or 'nve'", ensemble="npt")
+    refused("no engine 'vasp'", engine="vasp")
+    refused("unexpected keyword", engine_options={"ecut": 12})
+    refused("before the second frame", duration=10.0, save_every=100)
+    refused("whole number from 1", save_every=0)
+    refused("positive number", temperature=-5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failing_engine_keeps_its_frames_and_the_run_goes_on(whole, tmp_path):
+    """An engine that dies in the middle: what QE does when memory runs out."""
+    engine = edviz.aimd.QEpyEngine(cutoff=6.0, electron_temperature=800)
+    compute, calls = engine.compute, []
+
+    def dying(positions):
+        calls.append(1)
+        if len(calls) == 16:
+            os.kill(engine.pid, signal.SIGKILL)
+        return compute(positions)
+
+    engine.compute = dying
+    with pytest.raises(edviz.errors.EngineError, match="killed by signal 9"):
+        long_run.run(tmp_path / "run.h5", engine=engine, engine_options=None, progress=False)
+    same(edviz.open(tmp_path / "run.h5"), whole[: len(edviz.open(tmp_path / "run.h5"))])
+    same(long_run.run(tmp_path / "run.h5", progress=False), whole)
