@@ -243,6 +243,7 @@ def train_stage(
             torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
             step += 1
             if step % config.validate_every == 0:
+                elapsed = time.monotonic() - begun
                 validate()
             now = time.monotonic()
             if chief and (now - reported >= REPORT_SECONDS or step == 1):
