@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edviz.samples import load_sample
     from edviz.training import TrainingConfig, TrainingRun, train
     from edviz.trajectory import DensityTrajectory
+    from edviz.widgets.comparison import compare
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingRun",
     "__version__",
+    "compare",
     "errors",
     "evaluate",
     "load_emulator",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "compare": "edviz.widgets.comparison",
     "DensityEmulator": "edviz.emulator",
     "DensityTrajectory": "edviz.trajectory",
     "PeriodicGrid": "edviz.grid",
@@ -52,7 +55,7 @@ _HOME = {
 }
 
 
-_ROOMS = ("analysis", "io", "models", "plotting", "samples", "training")
+_ROOMS = ("analysis", "io", "models", "plotting", "samples", "training", "widgets")
 """Subpackages that ``edviz.<name>`` reaches without an import of their own."""
 
 

@@ -475,6 +475,8 @@ class DensityTrajectory:
         planar_average: Callable[..., Any]
         line_profile: Callable[..., Any]
         integrate_sphere: Callable[..., Any]
+        view: Callable[..., Any]
+        to_movie: Callable[..., Any]
         to_file: Callable[..., Any]
 
 
@@ -594,6 +596,8 @@ DELEGATES: dict[str, str] = {
     "planar_average": "edviz.analysis.profiles:planar_average",
     "line_profile": "edviz.analysis.profiles:line_profile",
     "integrate_sphere": "edviz.analysis.profiles:integrate_sphere",
+    "view": "edviz.widgets.viewer:TrajectoryViewer",
+    "to_movie": "edviz.plotting.movie:to_movie",
     "to_file": "edviz.io:save",
 }
 

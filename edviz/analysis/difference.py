@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
 from edviz.analysis.forecast import nmae
 from edviz.analysis.frames import TrajectoryLike, as_trajectory, matching_frames, mean_density
 from edviz.errors import MissingDataError
+from edviz.trajectory import DensityTrajectory
 
-__all__ = ["difference"]
+__all__ = ["difference", "difference_trajectory"]
 
 
 def difference(traj: TrajectoryLike, other: TrajectoryLike) -> xr.DataArray:
@@ -61,3 +63,20 @@ def difference(traj: TrajectoryLike, other: TrajectoryLike) -> xr.DataArray:
         "cell": traj.grid.cell.ravel().tolist(),
     }
     return result
+
+
+def difference_trajectory(result: xr.DataArray) -> DensityTrajectory:
+    """The result of `difference` as a trajectory, to be drawn like one: without atoms, of 0 electrons."""
+    ds = xr.Dataset(
+        {
+            "density": result.drop_vars("nmae"),
+            "cell": (("vector", "xyz"), np.reshape(result.attrs["cell"], (3, 3)), {"units": "angstrom"}),
+        },
+        attrs={
+            "density_kind": str(result.attrs["density_kind"]),
+            "n_electrons": 0.0,
+            "periodic": [1, 1, 1],
+            "origin": [0.0, 0.0, 0.0],
+        },
+    )
+    return DensityTrajectory._from_valid(ds)

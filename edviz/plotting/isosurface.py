@@ -248,7 +248,7 @@ def plot_isosurface(
 def default_levels(frame: Frame) -> list[float]:
     """The level drawn when none is asked for: by `DEFAULT_FRACTION`; of other fields half-way through their range."""
     if frame.density_kind in ELECTRON_KINDS:
-        return [level_from_fraction(frame.values, DEFAULT_FRACTION[frame.density_kind])]
+        return [level_from_fraction(frame.values, DEFAULT_FRACTION.get(frame.density_kind, 0.5))]
     return [0.5 * float(frame.values.min() + frame.values.max())]
 
 

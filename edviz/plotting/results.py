@@ -14,13 +14,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from edviz.analysis.difference import difference_trajectory
 from edviz.analysis.histogram import LogBins
 from edviz.errors import ArgumentError, FrameIndexError
 from edviz.plotting.histogram import draw_histogram
 from edviz.plotting.page import LEGEND_BELOW
 from edviz.plotting.slices import plot_slice
 from edviz.plotting.theme import AIMD, GENERATED, INK, MUTED, field_label, pretty_units, template, translucent
-from edviz.trajectory import DensityTrajectory
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -452,15 +452,7 @@ def plot_difference(
             raise FrameIndexError(f"there is no sample {sample}: the difference has samples 0 to {n_samples - 1}")
         result = result.isel(sample=sample)
     one = result.isel(time=[frame % n_frames])
-    kind = str(one.attrs["density_kind"])
-    ds = xr.Dataset(
-        {
-            "density": one.drop_vars("nmae"),
-            "cell": (("vector", "xyz"), np.reshape(one.attrs["cell"], (3, 3)), {"units": "angstrom"}),
-        },
-        attrs={"density_kind": kind, "n_electrons": 0.0, "periodic": [1, 1, 1], "origin": [0.0, 0.0, 0.0]},
-    )
-    figure = plot_slice(DensityTrajectory._from_valid(ds), 0, axis, index, clim=clim, atoms=False)
+    figure = plot_slice(difference_trajectory(one), 0, axis, index, clim=clim, atoms=False)
     unit = pretty_units(str(one.attrs["units"]))
     heading = f"Difference at t = {float(one['time'][0]):.6g} fs, NMAE {float(one['nmae'][0]):.3g} %"
     where = str(figure.layout.title.text).partition("<br>")[2]

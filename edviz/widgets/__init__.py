@@ -1,0 +1,10 @@
+"""Widgets for notebooks: look at a trajectory as it moves, and at two of them side by side.
+
+Their front end is written in TypeScript (widgets/js) and comes built in widgets/static; nothing is fetched from a
+network. They hold no measurements and no pictures of their own: those are in `edviz.analysis` and `edviz.plotting`.
+"""
+
+from edviz.widgets.comparison import ComparisonPanel
+from edviz.widgets.viewer import TrajectoryViewer, link
+
+__all__ = ["ComparisonPanel", "TrajectoryViewer", "link"]

@@ -1,0 +1,107 @@
+/**
+ * What all viewers of one page share: a single WebGL renderer, and the bus between linked viewers.
+ *
+ * Browsers drop the oldest of more than about sixteen WebGL contexts, and a notebook can hold more viewers than that.
+ * So one hidden canvas renders for all, and hands each picture to the canvas of its view without a copy.
+ */
+
+import { type PerspectiveCamera, type Scene, WebGLRenderer } from "three";
+import type { CameraState } from "./protocol";
+
+let renderer: WebGLRenderer | null = null;
+let users = 0;
+const restored = new Set<() => void>();
+
+/** Take part in the renderer; the callback runs when a lost context is back. */
+export function acquireRenderer(redraw: () => void): void {
+  users += 1;
+  restored.add(redraw);
+}
+
+export function releaseRenderer(redraw: () => void): void {
+  users -= 1;
+  restored.delete(redraw);
+  if (users > 0 || !renderer) return;
+  renderer.dispose();
+  renderer.forceContextLoss();
+  renderer = null;
+}
+
+function theRenderer(): WebGLRenderer {
+  if (renderer) return renderer;
+  const canvas = new OffscreenCanvas(16, 16);
+  renderer = new WebGLRenderer({ canvas, antialias: false, alpha: true, powerPreference: "high-performance" });
+  renderer.setPixelRatio(1);
+  renderer.setClearColor(0x000000, 0);
+  canvas.addEventListener("webglcontextrestored", () => restored.forEach((redraw) => redraw()));
+  return renderer;
+}
+
+let software: boolean | null = null;
+
+/** True if the browser draws WebGL on the processor, where every pixel is dear. */
+export function isSoftware(): boolean {
+  if (software !== null) return software;
+  if (typeof OffscreenCanvas === "undefined") return (software = false);
+  const gl = theRenderer().getContext();
+  const info = gl.getExtension("WEBGL_debug_renderer_info");
+  const name = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  return (software = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name));
+}
+
+/** Draw a scene with `width` x `height` pixels on the hidden canvas. */
+function render(scene: Scene, camera: PerspectiveCamera, width: number, height: number): OffscreenCanvas {
+  const gl = theRenderer();
+  const canvas = gl.domElement as unknown as OffscreenCanvas;
+  if (canvas.width !== width || canvas.height !== height) gl.setSize(width, height, false);
+  gl.render(scene, camera);
+  return canvas;
+}
+
+/**
+ * Draw a scene and hand the picture to a view's canvas, which the page scales to its size.
+ *
+ * With `wait` the call returns when the pixels are there (for measurements), else when they are ordered.
+ */
+export function drawTo(target: ImageBitmapRenderingContext, scene: Scene, camera: PerspectiveCamera, width: number, height: number, wait: boolean): void {
+  const canvas = render(scene, camera, width, height);
+  if (wait) {
+    const gl = theRenderer().getContext();
+    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+  }
+  target.transferFromImageBitmap(canvas.transferToImageBitmap());
+}
+
+/** Draw a scene on a colour and return it as a PNG. */
+export async function drawPng(scene: Scene, camera: PerspectiveCamera, width: number, height: number, background: string): Promise<Blob> {
+  const copy = new OffscreenCanvas(width, height);
+  const context = copy.getContext("2d")!;
+  context.fillStyle = background;
+  context.fillRect(0, 0, width, height);
+  context.drawImage(render(scene, camera, width, height), 0, 0);
+  return copy.convertToBlob({ type: "image/png" });
+}
+
+/** What linked viewers tell each other. */
+export interface LinkMessage {
+  link: string;
+  from: object;
+  camera?: CameraState | null;
+  /** fs */
+  time?: number;
+  playing?: boolean;
+  speed?: number;
+}
+
+/** One bus a page, whichever copy of this module came first. */
+const bus: EventTarget = ((globalThis as Record<symbol, unknown>)[Symbol.for("edviz.bus")] ??= new EventTarget()) as EventTarget;
+
+export function tell(message: LinkMessage): void {
+  bus.dispatchEvent(new CustomEvent("edviz", { detail: message }));
+}
+
+export function listen(callback: (message: LinkMessage) => void): () => void {
+  const listener = (event: Event): void => callback((event as CustomEvent<LinkMessage>).detail);
+  bus.addEventListener("edviz", listener);
+  return () => bus.removeEventListener("edviz", listener);
+}
