@@ -65,7 +65,8 @@ def train(run: RunDirectory, fabric: Fabric, config: TrainingConfig) -> None:
     trajectory = open_data(run)
     stride = stored_frames_per_step(trajectory, config.frame_interval)
     grid = trajectory.grid
-    fit, validation = load_block(trajectory, "fit"), load_block(trajectory, "validation")
+    # of the validation frames a few are held, the others are read once
+    fit, validation = load_block(trajectory, "fit"), load_block(trajectory, "validation", memory=0)
     start = DensityEmulator.load(run["start"]) if run["start"].exists() else None
     autoencoder, dynamics = (None, None) if start is None else (_free(start.autoencoder), _free(start.dynamics))
     shown = validation.evenly(PREVIEW_FRAMES)
