@@ -143,6 +143,8 @@ class TrainingRun:
                 start_new_session=True,
                 env=environment,
             )
+        # for whoever attaches before the process, which imports first, can say so itself
+        self.directory.write_status(pid=self._process.pid, host=socket.gethostname())
 
     def metrics(self) -> pd.DataFrame:
         """All records so far.

@@ -54,14 +54,15 @@ function smooth(values) {
 function ticks(low, high, count) {
   const raw = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw) ?? raw;
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= 0.7 * raw) ?? raw;
   const found = [];
   for (let x = Math.ceil(low / step) * step; x <= high + 1e-9 * step; x += step) found.push(Number(x.toPrecision(12)));
   return found;
 }
 
-/** Ticks of a logarithmic axis given in log10: powers of ten, or 1, 2, 5 of them where the range is short. */
+/** Ticks of a logarithmic axis given in log10: powers of ten, 1, 2, 5 of them, or even ones where the range is short. */
 function logTicks(low, high) {
+  if (high - low < 1) return ticks(10 ** low, 10 ** high, 4).map(Math.log10);
   const found = [];
   for (let p = Math.floor(low); p <= Math.ceil(high); p++) {
     for (const m of high - low > 2.5 ? [1] : [1, 2, 5]) {
@@ -329,7 +330,9 @@ function render({ model, el }) {
     const state = model.get("state");
     badge.textContent = STATES[state.state] ?? state.state;
     badge.dataset.state = state.state;
-    where.textContent = state.path;
+    const parts = state.path.split(/[\\/]/);
+    where.textContent = parts.length > 4 ? `…/${parts.slice(-3).join("/")}` : state.path;
+    where.title = state.path;
     const alive = ["running", "starting"].includes(state.state);
     stop.disabled = !alive;
     resume.disabled = alive || state.state === "finished";
