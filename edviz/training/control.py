@@ -6,6 +6,7 @@ a change holds after a resume.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -15,7 +16,7 @@ from edviz.errors import EdvizError, TrainingError
 from edviz.training.config import TrainingConfig
 from edviz.training.directory import RunDirectory
 
-__all__ = ["CHANGEABLE", "Requests", "start_heartbeat", "with_changes"]
+__all__ = ["CHANGEABLE", "Requests", "end_with_parent", "start_heartbeat", "with_changes"]
 
 CHANGEABLE = tuple(
     f"{stage}_{what}"
@@ -109,3 +110,15 @@ def start_heartbeat(run: RunDirectory) -> None:
             time.sleep(BEAT_SECONDS)
 
     threading.Thread(target=beat, name="edviz-heartbeat", daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Let a companion process end when the one that started it is gone: a kill leaves nobody behind on a GPU."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="edviz-parent", daemon=True).start()

@@ -142,9 +142,17 @@ def load_block(trajectory: DensityTrajectory, part: str, memory: float | None = 
     """
     chosen = block_frames(trajectory, part)
     if memory is None:
-        memory = 0.25 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = 0.25 * _free_memory()
     size = 4.0 * len(chosen) * float(np.prod(trajectory.grid.shape))
     return FrameBlock(trajectory, chosen, in_memory=size <= memory)
+
+
+def _free_memory() -> float:
+    """Bytes; of all memory a half where the system does not tell what is free."""
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError):  # macOS
+        return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def stored_frames_per_step(trajectory: DensityTrajectory, frame_interval: float | None) -> int:

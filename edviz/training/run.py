@@ -109,7 +109,11 @@ class TrainingRun:
             return False
         except PermissionError:
             return False  # the number belongs to somebody else by now
-        return True
+        try:
+            # a child of this kernel that ended stays in the process table until its end was asked for
+            return os.waitpid(pid, os.WNOHANG)[0] != pid
+        except ChildProcessError:
+            return True
 
     @staticmethod
     def _elsewhere(status: dict[str, Any]) -> bool:

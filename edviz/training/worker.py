@@ -14,11 +14,13 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 
 from edviz.emulator import DensityEmulator
 from edviz.errors import EdvizError, WriteError
@@ -26,7 +28,7 @@ from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
 from edviz.training.assemble import assemble_emulator, open_data
 from edviz.training.config import TrainingConfig
-from edviz.training.control import Requests, start_heartbeat
+from edviz.training.control import Requests, end_with_parent, start_heartbeat
 from edviz.training.data import Augmentation, FrameBlock, load_block, stored_frames_per_step
 from edviz.training.directory import RunDirectory
 from edviz.training.loop import REPORT_SECONDS, StopRequested, train_stage
@@ -49,7 +51,8 @@ def make_fabric(config: TrainingConfig, device: str, devices: int, nodes: int = 
         accelerator="cuda" if cuda else "cpu",
         devices=devices,
         num_nodes=nodes,
-        strategy="ddp" if several else "auto",
+        # the others wait while the first process encodes, which takes long for long trajectories
+        strategy=DDPStrategy(timeout=timedelta(days=1)) if several else "auto",
         precision="bf16-mixed" if low else "32-true",
     )
 
@@ -154,8 +157,9 @@ def _encode(
         shape = (copies, len(block), *_latent_shape(autoencoder, block))
         out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
         # a full disk would end a process that writes to a map it has no room for
-        with open(temporary, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, out.offset + out.nbytes)
+        if hasattr(os, "posix_fallocate"):
+            with open(temporary, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, out.offset + out.nbytes)
         encode_copies(autoencoder, block, augment, seed, out, report)
         out.flush()
         os.replace(temporary, target)
@@ -215,6 +219,8 @@ def main(arguments: list[str] | None = None) -> int:
         if chief:
             run["stop.request"].unlink(missing_ok=True)
             start_heartbeat(run)
+        else:
+            end_with_parent()
         tell(
             state="running", stage="starting", pid=os.getpid(), host=socket.gethostname(), error=None,
             progress=0.0, step=0,

@@ -2,8 +2,11 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +51,38 @@ def test_two_processes_train_the_same_model_to_the_same_loss(alone, frames, tmp_
     run = edviz.train(frames, TOGETHER, out=tmp_path / "two", device="cpu", devices=2).wait(False)
     assert_same(run, alone)
     assert run.directory.read_json("environment.json")["processes"] == 2
+
+
+def companions(pid):
+    """Processes that a process has started and that still work on a run."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()]
+    return [int(row[0]) for row in rows if int(row[1]) == pid and "edviz.training.worker" in row[2]]
+
+
+def test_a_killed_pair_leaves_nobody_behind_and_resumes(alone, frames, tmp_path):
+    config = dataclasses.replace(TOGETHER, checkpoint_seconds=0.05)
+    run = edviz.train(frames, config, out=tmp_path / "killed", device="cpu", devices=2)
+    while not run.directory.read_metrics():
+        assert run.pid is not None
+        time.sleep(0.02)
+    others = companions(run.pid)
+    assert len(others) == 1
+    os.kill(run.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while any(_alive(pid) for pid in others):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    run.resume().wait(False)
+    assert_same(run, alone)
+
+
+def _alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # nobody may have collected it yet
 
 
 def test_torchrun_on_a_prepared_run_does_too(alone, frames, tmp_path):

@@ -203,3 +203,15 @@ def test_a_failed_run_says_why(frames, tmp_path):
     with pytest.raises(TrainingError, match=r"gone\.h5"):
         run.wait(progress=False)
     assert "gone.h5" in run.logs()
+
+
+def test_a_second_handle_in_the_same_kernel_sees_a_killed_process_as_gone(frames, tmp_path):
+    run = edviz.train(frames, QUICK, out=tmp_path / "two", device="cpu")
+    second = edviz.TrainingRun(tmp_path / "two")
+    assert second.pid == run.pid is not None
+    os.kill(run.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while second.pid is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert second.status["state"] == run.status["state"] == "died"
