@@ -229,7 +229,7 @@ def train_stage(
                     )
                 failed, halved = step, factor
                 restore(run.load_tensors(checkpoint) or {})
-                factor, begun = min(halved, factor), time.monotonic() - elapsed
+                factor, begun, reported_step = min(halved, factor), time.monotonic() - elapsed, step
                 if chief:
                     run.append_event(
                         "step back",
