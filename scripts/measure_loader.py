@@ -3,7 +3,7 @@
     python scripts/measure_loader.py                       # the bundled lithium, both stages
     python scripts/measure_loader.py --gigabytes 20        # a trajectory larger than memory may be, first stage
 
-The large one is a virtual HDF5 dataset: frames of real lithium, eight cells of it at 64^3 points, of which 1 GB are
+The large one is a virtual HDF5 dataset: frames of real lithium, eight cells of it at 64^3 points, of which 240 are
 different and compressed on disk, repeated up to the size asked for. Every frame is read and decompressed anew.
 """
 
@@ -27,7 +27,7 @@ from edviz.training.data import load_block
 from edviz.training.run import TrainingRun
 
 FRAME_BYTES = 4 * 64**3
-DIFFERENT = 954
+DIFFERENT = 240
 
 
 def large(folder: Path, gigabytes: float) -> Path:
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=0.0, help="size of the trajectory; 0: the bundled one")
     parser.add_argument("--minutes", type=float, default=1.0, help="time of each stage")
-    parser.add_argument("--folder", type=Path, default=None, help="where to write (1 GB with --gigabytes)")
+    parser.add_argument("--folder", type=Path, default=None, help="where to write (0.25 GB with --gigabytes)")
     arguments = parser.parse_args()
     config = edviz.TrainingConfig.preset(
         "small", autoencoder_minutes=arguments.minutes, diffusion_minutes=arguments.minutes, augmented_copies=2
