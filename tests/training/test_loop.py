@@ -8,6 +8,7 @@ from lightning_fabric import Fabric
 
 import edviz
 from edviz.errors import TrainingError
+from edviz.training import loop
 from edviz.training.control import Requests
 from edviz.training.data import load_block
 from edviz.training.directory import RunDirectory
@@ -137,7 +138,8 @@ class Asks(AutoencoderStage):
         return super().losses(step, batch, rows)
 
 
-def test_changes_of_budget_and_rate_are_taken_up_and_noted_and_a_stop_from_elsewhere_too(frames, tmp_path):
+def test_changes_of_budget_and_rate_are_taken_up_and_noted_and_a_stop_from_elsewhere_too(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "REPORT_SECONDS", 0.0)
     stage = make_stage(frames, QUICK, Asks)
     run = stage.run = RunDirectory(tmp_path)
     stage.requests = {
