@@ -3,6 +3,8 @@
 edviz info FILE                          what is in a trajectory file
 edviz convert IN... OUT                  files of any code into one trajectory file, or a series of another format
 edviz train DATA OUT [--config ...]      train, with a progress bar; Ctrl-C leaves a run that resumes
+edviz train JOB.json                     the same, everything in one file; for clusters
+edviz runs list | show | resume | stop   what became of runs
 edviz rollout EMULATOR CONTEXT OUT       generate a trajectory
 edviz evaluate GENERATED REFERENCE       the scorecard, as a table, JSON or an HTML page
 """
@@ -19,6 +21,7 @@ import typer
 from edviz.errors import ArgumentError, EdvizError
 
 if TYPE_CHECKING:
+    from edviz.training import TrainingRun
     from edviz.trajectory import DensityTrajectory
 
 __all__ = ["app"]
@@ -107,29 +110,123 @@ def _reader_option(text: str) -> tuple[str, Any]:
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Argument(help="training data: a file, or sample:lithium-800K")],
-    out: Annotated[Path, typer.Argument(help="a new folder for the run")],
+    data: Annotated[str, typer.Argument(help="training data: a file, or sample:lithium-800K; or a job file")],
+    out: Annotated[Optional[Path], typer.Argument(help="a new folder for the run")] = None,  # noqa: UP045
     config: Annotated[Optional[Path], typer.Option(help="a JSON file of TrainingConfig fields")] = None,  # noqa: UP045
     preset: Annotated[str, typer.Option(help="tiny, small or paper; used where no config is given")] = "small",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    devices: Annotated[int, typer.Option(help="devices that share each batch; on the CPU: processes")] = 1,
+    start_from: Annotated[Optional[str], typer.Option(help="an emulator or a run whose weights to start from")] = None,  # noqa: UP045
+    prepare: Annotated[bool, typer.Option("--prepare", help="write the run's folder and start nothing")] = False,
 ) -> None:
-    """Train an emulator; goes on with the run in OUT where there is one."""
+    """Train an emulator; goes on with the run in OUT where there is one.
+
+    JOB.json holds "data", "out" and, where wanted, "preset", "device", "devices" and any field of TrainingConfig.
+
+    Example: edviz train sample:lithium-800K runs/li --preset tiny
+    """
     from edviz.training import TrainingConfig, TrainingRun
     from edviz.training import train as start
+    from edviz.training.job import read_job
 
     with _plain_errors():
-        if (out / "config.json").exists():
-            run = TrainingRun(out).resume(device)
+        if out is None:
+            job = read_job(data)
+            data, out, settings = job.data, job.out, job.config
+            device, devices = job.device, job.devices
         else:
             settings = TrainingConfig.read(config) if config else TrainingConfig.preset(preset)
-            run = start(_trajectory(data), settings, out=out, device=device)
-        try:
-            run.wait()
-        except KeyboardInterrupt:
-            run.stop()
-            typer.echo(f"stopped; the same command goes on with the run in {out}")
-            raise typer.Exit(130) from None
+        if (out / "config.json").exists():
+            run = TrainingRun(out)
+            if not prepare:
+                run.resume(device)
+        else:
+            source = _trajectory(data) if data.startswith("sample:") else data
+            run = start(
+                source, settings, out=out, device=device, devices=devices, start_from=start_from, launch=not prepare
+            )
+        if prepare:
+            typer.echo(f"prepared: {out}")
+            return
+        _watch(run)
+
+
+def _watch(run: TrainingRun) -> None:
+    """Wait with a bar; Ctrl-C, or the SIGTERM of a batch system, stops the run so that it can be resumed."""
+    import signal
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupted)
+    try:
+        run.wait()
+    except KeyboardInterrupt:
+        run.stop()
+        typer.echo(f"stopped; the same command, or edviz runs resume {run.directory.path}, goes on")
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if run.status["state"] == "finished":
         typer.echo(f"emulator: {run.directory['emulator']}")
+    else:
+        typer.echo(f"{run.status['state']}: edviz runs resume {run.directory.path} goes on")
+
+
+runs = typer.Typer(help="List, show, resume and stop training runs.", no_args_is_help=True)
+app.add_typer(runs, name="runs")
+
+Folder = Annotated[Path, typer.Argument(help="the run's folder")]
+
+
+@runs.command("list")
+def list_runs(folder: Annotated[Path, typer.Argument(help="a folder of runs")] = Path("runs")) -> None:
+    """List the runs in a folder and below it: state, stage, progress, last validation."""
+    from edviz.training.overview import find_runs, table
+
+    with _plain_errors():
+        found = find_runs(folder)
+        typer.echo(table(found) if found else f"no runs in {folder}")
+
+
+@runs.command("show")
+def show_run(path: Folder) -> None:
+    """Say all about a run: state, figures, what it did on its own account, where its files are."""
+    from edviz.training import TrainingRun
+    from edviz.training.overview import summary
+
+    with _plain_errors():
+        typer.echo(summary(TrainingRun(path)))
+
+
+@runs.command("resume")
+def resume_run(
+    path: Folder,
+    device: Annotated[Optional[str], typer.Option(help="auto, cpu or cuda; by default as it was started")] = None,  # noqa: UP045
+    watch: Annotated[bool, typer.Option("--watch", help="stay, with a progress bar")] = False,
+) -> None:
+    """Go on from the last checkpoint."""
+    from edviz.training import TrainingRun
+
+    with _plain_errors():
+        run = TrainingRun(path)
+        if run.status["state"] == "finished":
+            typer.echo(f"{path}: finished; emulator: {run.directory['emulator']}")
+            return
+        run.resume(device)
+        typer.echo(f"{path}: works on, process {run.pid}")
+        if watch:
+            _watch(run)
+
+
+@runs.command("stop")
+def stop_run(path: Folder) -> None:
+    """Write a checkpoint and end."""
+    from edviz.training import TrainingRun
+
+    with _plain_errors():
+        run = TrainingRun(path).stop()
+        typer.echo(f"{path}: {run.status['state']}")
 
 
 @app.command()

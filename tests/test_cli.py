@@ -49,3 +49,40 @@ def test_errors_are_one_line_without_traceback(tmp_path):
     assert "none.h5" in result.output and "Traceback" not in result.output
     result = runner.invoke(app, ["rollout", "helium", "sample:lithium-800K", str(tmp_path / "o.h5")])
     assert result.exit_code == 1 and "lithium-800K" in result.output
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A short run, prepared by a job file."""
+    folder = tmp_path_factory.mktemp("runs")
+    edviz.load_sample("lithium-800K")[400:460].resample_grid((16, 16, 16)).to_file(folder / "li.h5")
+    steps = {"autoencoder_steps": 4, "diffusion_steps": 4, "augmented_copies": 1, "autoencoder_batch": 2}
+    sizes = {"fine_channels": 8, "coarse_channels": 16, "diffusion_channels": 16, "diffusion_blocks": 1}
+    job = {"data": str(folder / "li.h5"), "out": str(folder / "li"), "device": "cpu", **steps, **sizes}
+    (folder / "job.json").write_text(json.dumps(job))
+    result = runner.invoke(app, ["train", str(folder / "job.json"), "--prepare"])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_runs_are_listed_resumed_shown_and_stopped(run_folder):
+    listed = runner.invoke(app, ["runs", "list", str(run_folder)])
+    assert listed.exit_code == 0 and "prepared" in listed.output and "li" in listed.output
+    resumed = runner.invoke(app, ["runs", "resume", str(run_folder / "li")])
+    assert resumed.exit_code == 0 and "process" in resumed.output
+    assert edviz.TrainingRun(run_folder / "li").pid is not None
+    stopped = runner.invoke(app, ["runs", "stop", str(run_folder / "li")])
+    assert stopped.exit_code == 0 and ("stopped" in stopped.output or "finished" in stopped.output)
+    done = runner.invoke(app, ["train", str(run_folder / "job.json")])  # the same job goes on
+    assert done.exit_code == 0 and "emulator:" in done.output
+    shown = runner.invoke(app, ["runs", "show", str(run_folder / "li")])
+    assert shown.exit_code == 0 and "finished" in shown.output and "validation_nmae" in shown.output
+    listed = runner.invoke(app, ["runs", "list", str(run_folder)])
+    assert "finished" in listed.output and "nmae" in listed.output
+
+
+def test_runs_say_in_one_line_what_is_wrong(tmp_path):
+    for command in (["runs", "show", str(tmp_path)], ["runs", "list", str(tmp_path / "none")]):
+        result = runner.invoke(app, command)
+        assert result.exit_code == 1 and "Traceback" not in result.output and str(tmp_path) in result.output
+    assert "no runs" in runner.invoke(app, ["runs", "list", str(tmp_path)]).output

@@ -45,7 +45,7 @@ class DiffusionLoss(NamedTuple):
     latent: Tensor
     """Estimate of the next latent (model units), (B, C, a, b, c)."""
     sigma: Tensor
-    """Noise level of each sample, (B,)."""
+    """Noise level of each sample, (B,); of the whole batch where only some of its rows were computed."""
 
 
 def _time(sigma: float) -> float:
@@ -180,10 +180,17 @@ class LatentDynamics(nn.Module):
         log_noise = context_noise.clamp_min(CONTEXT_NOISE_MIN).log()
         return {"context": self._features(context), "log_context_noise": log_noise}
 
-    def _draw(self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator, normal: bool = True) -> Tensor:
-        """Random numbers drawn on the CPU, so that a seed means the same on every device."""
+    def _draw(
+        self,
+        shape: tuple[int, ...],
+        like: Tensor,
+        generator: torch.Generator,
+        normal: bool = True,
+        rows: slice = slice(None),
+    ) -> Tensor:
+        """Random numbers drawn on the CPU, so that a seed means the same on every device; some rows of them."""
         draw = torch.randn if normal else torch.rand
-        return draw(shape, generator=generator).to(like)
+        return draw(shape, generator=generator)[rows].to(like)
 
     def forward(
         self,
@@ -191,6 +198,7 @@ class LatentDynamics(nn.Module):
         target: Tensor,
         generator: torch.Generator,
         log_sigma: tuple[float, float] = (-0.7, 1.2),
+        rows: tuple[int, int] | None = None,
     ) -> DiffusionLoss:
         """EDM loss of a batch; a module call, so that distributed wrappers see it.
 
@@ -204,25 +212,31 @@ class LatentDynamics(nn.Module):
             Source of all noise.
         log_sigma : tuple of float
             Mean and standard deviation of log(sigma).
+        rows : (int, int), optional
+            (first row, rows of the whole batch) where context and target are only part of a batch: the noise is then
+            that part of the whole batch's, so that a batch means the same however it is divided.
 
         Returns
         -------
         DiffusionLoss
         """
         context, target = self.normalise(context), self.normalise(target)
-        batch = target.shape[0]
-        uniform = self._draw((batch,), target, generator, normal=False)
+        first, batch = rows or (0, target.shape[0])
+        own = slice(first, first + target.shape[0])
+        uniform = self._draw((batch,), target, generator, normal=False, rows=own)
         level = self.max_context_noise * uniform.square()  # low levels, where rollouts work, seen most
-        context = context + level.reshape(-1, 1, 1, 1, 1, 1) * self._draw(tuple(context.shape), target, generator)
+        noise = self._draw((batch, *context.shape[1:]), target, generator, rows=own)
+        context = context + level.reshape(-1, 1, 1, 1, 1, 1) * noise
         step_std = self.step_std[:, None, None, None]
         step = (target - context[:, -1]) / step_std
         log_noise = log_sigma[0] + log_sigma[1] * self._draw((batch,), target, generator)
         log_noise = log_noise.clamp(math.log(SIGMA_MIN), math.log(SIGMA_MAX))
         time = (log_noise - math.log(SIGMA_MIN)) / math.log(SIGMA_MAX / SIGMA_MIN)
         sigma = log_noise.exp()
-        noisy = step + _column(sigma) * self._draw(tuple(step.shape), target, generator)
-        estimate = self.denoiser(noisy, time, **self._arguments(context, level)).mean
-        weight = 1 + _column(sigma).pow(-2)
+        own_sigma = _column(sigma[own])
+        noisy = step + own_sigma * self._draw((batch, *step.shape[1:]), target, generator, rows=own)
+        estimate = self.denoiser(noisy, time[own], **self._arguments(context, level)).mean
+        weight = 1 + own_sigma.pow(-2)
         loss = (weight * (estimate - step).square()).mean()
         return DiffusionLoss(loss, self.denormalise(context[:, -1] + step_std * estimate), sigma)
 

@@ -20,6 +20,11 @@ def _number(default: float | None, low: float, high: float, unit: str, meaning: 
     return field(default=default, metadata={"low": low, "high": high, "unit": unit, "meaning": meaning})
 
 
+def _text(default: str | None, meaning: str) -> Any:
+    """A text field with its meaning."""
+    return field(default=default, metadata={"meaning": meaning})
+
+
 def _integer(default: int, low: int, high: int, unit: str, meaning: str) -> Any:
     """An int field with range, unit and meaning."""
     return field(default=default, metadata={"low": low, "high": high, "unit": unit, "meaning": meaning})
@@ -29,8 +34,9 @@ def _integer(default: int, low: int, high: int, unit: str, meaning: str) -> Any:
 class TrainingConfig:
     """Choices of a run: an autoencoder stage, then a latent diffusion stage.
 
-    A stage ends at its step budget or its wall-time budget, whichever comes first; the learning rate falls to
-    zero (half a cosine) on the way. Every field's unit, range and meaning is in `TrainingConfig.describe()`.
+    A stage ends at its step budget (or epochs, where given) or its wall-time budget, whichever comes first, or when
+    validation has not improved for `patience` looks; the learning rate falls to zero (half a cosine) on the way.
+    Every field's unit, range and meaning is in `TrainingConfig.describe()`.
 
     Raises
     ------
@@ -42,6 +48,9 @@ class TrainingConfig:
     frame_interval: float | None = _number(
         None, 1e-3, 1e4, "fs", "time between frames the model steps by; none = the trajectory's own"
     )
+    start_from: str | None = _text(
+        None, "weights to start from: a bundled emulator's name, an emulator's folder or another run's folder"
+    )
     # autoencoder
     latent_channels: int = _integer(4, 1, 64, "", "channels of the latent grid (4 compress 16-fold)")
     fine_channels: int = _integer(32, 4, 512, "", "autoencoder width at half resolution")
@@ -50,6 +59,9 @@ class TrainingConfig:
         default=False, metadata={"meaning": "work on log density (for densities that span decades)"}
     )
     autoencoder_steps: int = _integer(1000, 1, 10**8, "steps", "optimiser steps of the autoencoder stage")
+    autoencoder_epochs: float | None = _number(
+        None, 1e-3, 1e6, "epochs", "passes over the training frames, instead of autoencoder_steps"
+    )
     autoencoder_minutes: float | None = _number(None, 0.01, 1e6, "min", "wall time of the autoencoder stage")
     autoencoder_batch: int = _integer(4, 1, 4096, "frames", "frames a step")
     autoencoder_learning_rate: float = _number(2e-3, 1e-7, 1.0, "", "peak learning rate (AdamW)")
@@ -71,6 +83,9 @@ class TrainingConfig:
         8, 1, 4096, "", "symmetry-transformed copies of the training block encoded for the diffusion stage"
     )
     diffusion_steps: int = _integer(3000, 1, 10**8, "steps", "optimiser steps of the diffusion stage")
+    diffusion_epochs: float | None = _number(
+        None, 1e-3, 1e6, "epochs", "passes over the training frames, instead of diffusion_steps"
+    )
     diffusion_minutes: float | None = _number(None, 0.01, 1e6, "min", "wall time of the diffusion stage")
     diffusion_batch: int = _integer(16, 1, 4096, "windows", "windows a step")
     diffusion_learning_rate: float = _number(1e-3, 1e-7, 1.0, "", "peak learning rate (AdamW)")
@@ -102,13 +117,21 @@ class TrainingConfig:
     average_decay: float = _number(0.995, 0.0, 0.99999, "", "decay a step of the averaged weights that are used")
     gradient_clip: float = _number(1.0, 1e-4, 1e4, "", "largest gradient norm")
     checkpoint_seconds: float = _number(30.0, 0.05, 1e6, "s", "time between checkpoints")
-    precision: str = field(default="auto", metadata={"meaning": '"auto" (bf16 on a GPU, else float32), "32" or "bf16"'})
+    validate_every: int = _integer(
+        50, 1, 10**8, "steps", "steps between looks at the validation frames; the best weights so far are kept"
+    )
+    patience: int = _integer(
+        0, 0, 10**6, "looks", "end a stage after so many looks without improvement, with its best weights; 0 = never"
+    )
+    precision: str = _text("auto", '"auto" (bf16 on a GPU, else float32), "32" or "bf16"')
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
             if "low" in spec.metadata:
                 self._check_number(spec, value)
+            elif value is None and spec.default is None:
+                continue
             elif not isinstance(value, bool if spec.name == "logarithmic" else str):
                 raise TrainingError(f"TrainingConfig.{spec.name} = {value!r} has the wrong type.")
         if self.precision not in ("auto", "32", "bf16"):
@@ -161,6 +184,13 @@ class TrainingConfig:
                 raise TrainingError(f"TrainingConfig has no field {name!r}.{hint}")
         return cls(**values)
 
+    def stage_steps(self, stage: str, frames: int) -> int:
+        """Step budget of a stage on so many training frames, by its epochs where they are given."""
+        epochs = getattr(self, f"{stage}_epochs")
+        if epochs is None:
+            return int(getattr(self, f"{stage}_steps"))
+        return max(1, math.ceil(epochs * frames / getattr(self, f"{stage}_batch")))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping of all fields."""
         return dataclasses.asdict(self)
@@ -206,6 +236,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "diffusion_blocks": 6,
         "augmented_copies": 48,
         "average_decay": 0.9995,
+        "validate_every": 500,
     },
 }
 """Named starting points; see `TrainingConfig.preset`."""

@@ -1,23 +1,34 @@
 """What a training step sees: frames and windows of a trajectory, augmented, drawn from (seed, stage, step).
 
 Every draw is a pure function of those three numbers, so that a resumed run sees exactly the batches that an
-uninterrupted one would. Augmentation uses what an equilibrium fluid in this cell is invariant to: translations by
-whole grid steps, the symmetries that the cell and the grid really have, and time reversal of windows.
+uninterrupted one would, and so that each of several processes can take its own rows of the same batch. Augmentation
+uses what an equilibrium fluid in this cell is invariant to: translations by whole grid steps, the symmetries that the
+cell and the grid really have, and time reversal of windows.
 """
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from edviz.errors import MissingDataError, TrainingError
+from edviz.errors import MissingDataError, NonFiniteError, TrainingError
 from edviz.grid import PeriodicGrid, symmetry_index
 from edviz.models.seeding import torch_generator
 from edviz.trajectory import DensityTrajectory
 
 __all__ = [
     "Augmentation",
+    "FrameBlock",
+    "Operation",
+    "Prefetcher",
     "block_frames",
     "draw_frames",
     "draw_windows",
@@ -27,6 +38,8 @@ __all__ = [
 ]
 
 VALIDATION_SHARE = 0.1
+AHEAD = 3
+"""Batches prepared ahead of the step that is computed."""
 
 
 def block_frames(trajectory: DensityTrajectory, part: str) -> np.ndarray:
@@ -55,20 +68,91 @@ def block_frames(trajectory: DensityTrajectory, part: str) -> np.ndarray:
     return chosen
 
 
-def load_block(trajectory: DensityTrajectory, part: str) -> Tensor:
+class FrameBlock:
+    """Frames of a trajectory as rho / mean(rho), held in memory or read when they are asked for.
+
+    Parameters
+    ----------
+    trajectory : DensityTrajectory
+        Where the frames come from.
+    chosen : array of int
+        Their numbers.
+    in_memory : bool
+        Read them all now.
+    """
+
+    def __init__(self, trajectory: DensityTrajectory, chosen: NDArray[np.int64], in_memory: bool) -> None:
+        self._trajectory, self._chosen = trajectory, chosen
+        self.shape = trajectory.grid.shape
+        self._held: Tensor | None = None
+        if in_memory:
+            held = torch.empty((len(chosen), *self.shape))
+            for row in range(len(chosen)):
+                held[row] = self._read(row)
+            self._held = held
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the frames are held."""
+        return self._held is not None
+
+    def _read(self, row: int) -> Tensor:
+        number = int(self._chosen[row])
+        values = np.array(self._trajectory.frame(number), dtype=np.float32)
+        mean = values.mean(dtype=np.float64)
+        if not np.isfinite(mean):
+            raise NonFiniteError(f"frame {number} of the training data holds a NaN or an infinity: leave it out.")
+        values /= np.float32(mean)
+        return torch.from_numpy(values)
+
+    def __getitem__(self, row: int) -> Tensor:
+        """One frame, (A, B, C) float32."""
+        return self._held[row] if self._held is not None else self._read(row)
+
+    def take(self, rows: Any) -> Tensor:
+        """Several frames, (n, A, B, C) float32."""
+        if self._held is not None:
+            return self._held[torch.as_tensor(rows, dtype=torch.long)]
+        return torch.stack([self._read(int(row)) for row in rows])
+
+    def evenly(self, count: int) -> Tensor:
+        """At most `count` frames, evenly spread, (n, A, B, C)."""
+        return self.take(torch.linspace(0, len(self) - 1, min(count, len(self))).long())
+
+
+def load_block(trajectory: DensityTrajectory, part: str, memory: float | None = None) -> FrameBlock:
     """Frames of the "fit" or "validation" part (`block_frames`) as rho / mean(rho).
+
+    Parameters
+    ----------
+    trajectory : DensityTrajectory
+        The training data.
+    part : {"fit", "validation"}
+        Which part.
+    memory : float, optional
+        Bytes that the block may hold; a larger one is read frame by frame, again and again. Default: a quarter of
+        the memory that is free now.
 
     Returns
     -------
-    Tensor
-        (T, A, B, C) float32.
+    FrameBlock
     """
     chosen = block_frames(trajectory, part)
-    block = np.empty((len(chosen), *trajectory.grid.shape), dtype=np.float32)
-    for row, index in enumerate(chosen):
-        block[row] = trajectory.frame(int(index))
-    block /= block.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
-    return torch.from_numpy(block)
+    if memory is None:
+        memory = 0.25 * _free_memory()
+    size = 4.0 * len(chosen) * float(np.prod(trajectory.grid.shape))
+    return FrameBlock(trajectory, chosen, in_memory=size <= memory)
+
+
+def _free_memory() -> float:
+    """Bytes; of all memory a half where the system does not tell what is free."""
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError):  # macOS
+        return 0.5 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def stored_frames_per_step(trajectory: DensityTrajectory, frame_interval: float | None) -> int:
@@ -92,6 +176,15 @@ def step_generators(seed: int, stage: int, step: int) -> tuple[np.random.Generat
     return np.random.default_rng([seed, stage, step]), torch_generator(seed, stage, step)
 
 
+class Operation(NamedTuple):
+    """A symmetry of the cell and a translation by whole grid steps."""
+
+    symmetry: int
+    """Which of the cell's symmetries."""
+    shift: tuple[int, ...]
+    """Grid steps along a, b, c."""
+
+
 class Augmentation:
     """Random translations and cell symmetries of fields on a periodic grid.
 
@@ -105,28 +198,49 @@ class Augmentation:
         self.shape = grid.shape
         self.symmetries = grid.symmetries()
 
-    def __call__(self, fields: Tensor, random: np.random.Generator) -> Tensor:
-        """Apply one random operation to all of (..., A, B, C): a permutation of the voxels."""
-        matrix = self.symmetries[random.integers(len(self.symmetries))]
-        index = torch.from_numpy(symmetry_index(matrix, self.shape).copy())
-        shift = tuple(int(random.integers(n)) for n in self.shape)
+    def draw(self, random: np.random.Generator) -> Operation:
+        """A random operation."""
+        symmetry = int(random.integers(len(self.symmetries)))
+        return Operation(symmetry, tuple(int(random.integers(n)) for n in self.shape))
+
+    def apply(self, fields: Tensor, operation: Operation) -> Tensor:
+        """Apply an operation to all of (..., A, B, C): a permutation of the voxels."""
+        index = torch.from_numpy(symmetry_index(self.symmetries[operation.symmetry], self.shape).copy())
         turned = fields.flatten(-3)[..., index].reshape(fields.shape)
-        return turned.roll(shift, (-3, -2, -1))
+        return turned.roll(operation.shift, (-3, -2, -1))
+
+    def __call__(self, fields: Tensor, random: np.random.Generator) -> Tensor:
+        """Apply one random operation to all of (..., A, B, C)."""
+        return self.apply(fields, self.draw(random))
 
 
-def draw_frames(block: Tensor, augment: Augmentation, size: int, random: np.random.Generator) -> Tensor:
-    """A batch of augmented frames, (size, A, B, C)."""
+def draw_frames(
+    block: FrameBlock,
+    augment: Augmentation,
+    size: int,
+    random: np.random.Generator,
+    rows: tuple[int, int] | None = None,
+) -> Tensor:
+    """A batch of augmented frames, (size, A, B, C); only rows [start, stop) of it where `rows` says so."""
     chosen = random.integers(len(block), size=size)
-    return torch.stack([augment(block[i], random) for i in chosen])
+    operations = [augment.draw(random) for _ in chosen]
+    return torch.stack([augment.apply(block[int(chosen[i])], operations[i]) for i in range(*(rows or (0, size)))])
 
 
-def draw_windows(bank: Tensor, stride: int, length: int, size: int, random: np.random.Generator) -> Tensor:
+def draw_windows(
+    bank: NDArray[np.float16] | Tensor,
+    stride: int,
+    length: int,
+    size: int,
+    random: np.random.Generator,
+    rows: tuple[int, int] | None = None,
+) -> Tensor:
     """A batch of windows of consecutive latents.
 
     Parameters
     ----------
-    bank : Tensor
-        Latents of augmented copies of the training block, (copies, T, C, a, b, c).
+    bank : array or Tensor
+        Latents of augmented copies of the training block, (copies, T, C, a, b, c); may be a memory map.
     stride : int
         Stored frames per model step.
     length : int
@@ -135,6 +249,8 @@ def draw_windows(bank: Tensor, stride: int, length: int, size: int, random: np.r
         Windows.
     random : numpy.random.Generator
         Source of the choices: copy, start, direction of time, translation by whole latent voxels.
+    rows : (int, int), optional
+        Read only these windows of the batch, [start, stop).
 
     Returns
     -------
@@ -148,12 +264,47 @@ def draw_windows(bank: Tensor, stride: int, length: int, size: int, random: np.r
             f"a window of {length} frames, {stride} stored frames apart, needs {span + 1} frames; "
             f"the training block has {frames}."
         )
+    start_row, stop_row = rows or (0, size)
     windows = []
-    for _ in range(size):
-        start = random.integers(frames - span)
-        window = bank[random.integers(copies), start : start + span + 1 : stride].float()
-        if random.random() < 0.5:
-            window = window.flip(0)
-        shift = tuple(int(random.integers(n)) for n in window.shape[-3:])
-        windows.append(window.roll(shift, (-3, -2, -1)))
+    for row in range(size):
+        start, copy = random.integers(frames - span), random.integers(copies)
+        backward = random.random() < 0.5
+        shift = tuple(int(random.integers(n)) for n in bank.shape[-3:])
+        if start_row <= row < stop_row:
+            read = bank[copy, start : start + span + 1 : stride]
+            window = torch.as_tensor(np.asarray(read, dtype=np.float32))
+            windows.append((window.flip(0) if backward else window).roll(shift, (-3, -2, -1)))
     return torch.stack(windows)
+
+
+class Prefetcher:
+    """Prepare the batches of the coming steps in a thread while the current one is computed.
+
+    Parameters
+    ----------
+    draw : callable
+        The batch of a step, a pure function of its number.
+    """
+
+    def __init__(self, draw: Callable[[int], Any]) -> None:
+        self._draw = draw
+        self._pool = ThreadPoolExecutor(1, "edviz-loader")
+        self._waiting: deque[tuple[int, Future[Any]]] = deque()
+
+    def __call__(self, step: int, last: int) -> Any:
+        """The batch of `step`; those after it, before `last`, are begun."""
+        if not self._waiting or self._waiting[0][0] != step:  # the first step, or one that was stepped back to
+            self._cancel()
+        begin = self._waiting[-1][0] + 1 if self._waiting else step
+        for ahead in range(begin, max(step + 1, min(step + AHEAD + 1, last))):
+            self._waiting.append((ahead, self._pool.submit(self._draw, ahead)))
+        return self._waiting.popleft()[1].result()
+
+    def _cancel(self) -> None:
+        while self._waiting:
+            self._waiting.popleft()[1].cancel()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._cancel()
+        self._pool.shutdown(wait=True)

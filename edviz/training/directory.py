@@ -3,10 +3,16 @@
     config.json       the TrainingConfig
     data.json         where the training data lie and what they are (times, grid, checksum)
     data.h5           the training block, where the run was started from a trajectory in memory
-    status.json       state, stage, step, progress, heartbeat (replaced atomically)
+    start/            the emulator whose weights the run starts from, where there is one
+    environment.json  versions, machine and device of the last start
+    status.json       state, stage, step, progress (replaced atomically)
+    heartbeat         touched every few seconds by the process that works on the run
     metrics.jsonl     one line a record, appended
+    events.jsonl      one line for whatever the run did on its own account or was told to do, appended
+    control.json      changes of learning rate and budget that a watcher asked for
     log.txt           what the process printed
     checkpoints/      one file a stage, replaced atomically; tensors only
+    preview-*.json    pictures for the panel, replaced atomically
     emulator/         the trained emulator
 
 Every file but the appended ones is written whole beside its place and renamed, so that a kill at any moment leaves
@@ -18,8 +24,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -48,7 +55,21 @@ class RunDirectory:
         """Whether a run was ever started here."""
         return self["config.json"].exists()
 
-    def _replace(self, name: str, write: Any) -> None:
+    def create(self) -> None:
+        """Make the folder and see that files can be written in it.
+
+        Raises
+        ------
+        edviz.errors.WriteError
+            If they cannot.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self._replace("heartbeat", lambda file: None)
+
+    def _replace(self, name: str, write: Callable[[BinaryIO], Any]) -> None:
         target = self[name]
         # a name of its own, so that a watcher and the worker never write into one temporary file
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -59,12 +80,12 @@ class RunDirectory:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise WriteError(
-                f"{target}: could not be written ({error.strerror}); what was there before is whole. "
-                "Free some space or choose another folder, then resume."
-            ) from error
+        except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+            try:
+                temporary.unlink(missing_ok=True)
+            except OSError:
+                pass
+            raise _unwritable(target, error) from error
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """Write a JSON file atomically."""
@@ -95,24 +116,72 @@ class RunDirectory:
                 f"{self[name]}: not a readable checkpoint ({error}). Delete the file to redo its stage, then resume."
             ) from error
 
+    def _append(self, name: str, record: dict[str, Any]) -> None:
+        try:
+            with open(self[name], "ab") as file:
+                # a line that a kill or a full disk has torn must not swallow this one
+                torn = file.tell() > 0 and _last_byte(self[name]) != b"\n"
+                file.write((b"\n" if torn else b"") + json.dumps(record).encode() + b"\n")
+        except OSError as error:
+            raise _unwritable(self[name], error) from error
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        records = []
+        if self[name].exists():
+            for line in self[name].read_text(errors="replace").splitlines():
+                try:
+                    records.append(json.loads(line))
+                except json.JSONDecodeError:
+                    continue  # a line being written, or torn by a kill
+        return records
+
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Append one record to metrics.jsonl."""
-        with open(self["metrics.jsonl"], "a") as file:
-            file.write(json.dumps(record) + "\n")
+        self._append("metrics.jsonl", record)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """One record a (stage, step), later figures over earlier ones: a resumed run repeats steps."""
         records: dict[tuple[str, int], dict[str, Any]] = {}
-        if self["metrics.jsonl"].exists():
-            for line in self["metrics.jsonl"].read_text().splitlines():
-                try:
-                    record = json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # a line being written, or torn by a kill
-                key = (record["stage"], record["step"])
-                records[key] = {**records.pop(key, {}), **record}
+        for record in self._lines("metrics.jsonl"):
+            key = (record["stage"], record["step"])
+            records[key] = {**records.pop(key, {}), **record}
         return list(records.values())
+
+    def append_event(self, kind: str, message: str, **place: Any) -> None:
+        """Note something that the run did on its own account, in events.jsonl and in the log."""
+        print(f"edviz: {message}", flush=True)
+        self._append("events.jsonl", {"time": time.time(), "kind": kind, **place, "message": message})
+
+    def read_events(self) -> list[dict[str, Any]]:
+        """What `append_event` noted: time (s since 1970), kind, stage, step, message."""
+        return self._lines("events.jsonl")
 
     def write_status(self, **values: Any) -> None:
         """Update status.json, with a fresh heartbeat."""
         self.write_json("status.json", {**self.read_json("status.json"), **values, "heartbeat": time.time()})
+
+    def beat(self) -> None:
+        """Say that somebody works on the run."""
+        self["heartbeat"].touch()
+
+    def last_beat(self) -> float:
+        """When the process last gave a sign of life, s since 1970; 0 for never."""
+        told = float(self.read_json("status.json").get("heartbeat", 0.0))
+        try:
+            return max(told, self["heartbeat"].stat().st_mtime)
+        except OSError:
+            return told
+
+
+def _last_byte(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
+
+
+def _unwritable(path: Path, error: Exception) -> WriteError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+    return WriteError(
+        f"{path}: could not be written ({reason}); what was there before is whole. "
+        "Free some space or choose another folder, then resume."
+    )

@@ -19,13 +19,20 @@ from lightning_fabric import Fabric
 
 from edviz.errors import TrainingError
 from edviz.training.config import TrainingConfig
+from edviz.training.control import Requests
+from edviz.training.data import Prefetcher
 from edviz.training.directory import RunDirectory
+from edviz.training.processes import Rows, agree, average_over_processes, smaller_part
 from edviz.training.stages import Stage
 
 __all__ = ["StopRequested", "train_stage"]
 
 WARM_UP_STEPS = 50
 REPORT_SECONDS = 1.0
+PREVIEW_SECONDS = 5.0
+"""Least time between previews, where checkpoints come faster."""
+SMALLEST_FACTOR = 1e-3
+"""A learning rate that was halved below this share of what was asked for will not be halved again."""
 
 
 class StopRequested(Exception):
@@ -37,12 +44,33 @@ def _learning_rate(step: int, progress: float) -> float:
     return min(1.0, (step + 1) / WARM_UP_STEPS) * (0.5 * (1 + math.cos(math.pi * min(1.0, progress))) + 0.003)
 
 
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the machine has no memory left."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+
+
+def memory_in_use(device: torch.device) -> float:
+    """Bytes: of the GPU's memory, or resident on the CPU."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    try:
+        with open("/proc/self/statm") as file:
+            return float(file.read().split()[1]) * 4096
+    except OSError:
+        import resource
+
+        return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def train_stage(
     stage: Stage,
     config: TrainingConfig,
     run: RunDirectory,
     fabric: Fabric,
-    stop_requested: Callable[[], bool],
+    requests: Requests,
+    preview: Callable[[torch.nn.Module, int], None] | None = None,
 ) -> torch.nn.Module:
     """Train a stage to the end of its budget, from its last checkpoint if there is one.
 
@@ -53,23 +81,25 @@ def train_stage(
     config : TrainingConfig
         Optimiser settings.
     run : RunDirectory
-        Where checkpoints, metrics and status go.
+        Where checkpoints, metrics, events and status go.
     fabric : Fabric
         Device, precision, strategy.
-    stop_requested : callable
-        Asked before every step.
+    requests : Requests
+        Asked before every step: stop, changes of learning rate and budget.
+    preview : callable, optional
+        Called with the averaged model and the step after a checkpoint was written.
 
     Returns
     -------
     torch.nn.Module
-        The averaged model.
+        The averaged model; its best state where the stage ended early.
 
     Raises
     ------
     StopRequested
         After writing a checkpoint.
     edviz.errors.TrainingError
-        If the loss stops being a number.
+        If the loss stops being a number however small the learning rate, or a single row does not fit in memory.
     """
     model = stage.model.to(fabric.device)
     average = copy.deepcopy(model).requires_grad_(False)
@@ -78,71 +108,203 @@ def train_stage(
     )
     wrapped, optimizer = fabric.setup(model, optimizer)
     stage.model = wrapped
+    chief = fabric.is_global_zero
     checkpoint = f"checkpoints/{stage.name}.pt"
-    step, elapsed, finished = 0, 0.0, False
-    if (state := run.load_tensors(checkpoint)) is not None:
+    step, elapsed, finished, early = 0, 0.0, False, False
+    factor, parts = 1.0, 1  # of the learning rate; in which a batch is computed
+    best, looks = math.inf, 0
+    validated = -1
+
+    def restore(state: dict[str, Any]) -> None:
+        nonlocal step, elapsed, finished, early, factor, parts, best, looks, validated
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        step, elapsed, finished = int(state["step"]), float(state["elapsed"]), bool(state["finished"])
-    begun = time.monotonic() - elapsed
+        step, elapsed = int(state["step"]), float(state["elapsed"])
+        finished, early = bool(state["finished"]), bool(state["early"])
+        factor, parts = float(state["factor"]), max(parts, int(state["parts"]))
+        best, looks, validated = float(state["best"]), int(state["looks"]), int(state["validated"])
 
-    def save(finished: bool) -> None:
-        if fabric.is_global_zero:
+    def save() -> None:
+        if chief:
             state: dict[str, Any] = {"model": model.state_dict(), "average": average.state_dict()}
             state |= {
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-                "elapsed": elapsed,
-                "finished": finished,
-            }
+                "optimizer": optimizer.state_dict(), "arguments": model.arguments,
+                "step": step, "elapsed": elapsed, "finished": finished, "early": early,
+                "factor": factor, "parts": parts, "best": best, "looks": looks, "validated": validated,
+            }  # fmt: skip
             run.save_tensors(checkpoint, state)
-            validation = stage.validate(average) if step else {}
-            run.append_metrics({"stage": stage.name, "step": step, "elapsed": elapsed, **validation})
 
-    def report(losses: dict[str, torch.Tensor], rate: float, left: float) -> None:
-        if fabric.is_global_zero:
-            figures = {name: value.item() for name, value in losses.items()}
-            record = {"stage": stage.name, "step": step, "elapsed": elapsed, **figures, "learning_rate": rate}
-            run.append_metrics(record)
-            run.write_status(
-                state="running", stage=stage.name, step=step, steps=stage.steps, seconds_left=left,
-                progress=progress, steps_per_second=step / max(elapsed, 1e-9), loss=figures["loss"],
-            )  # fmt: skip
-
-    saved = reported = time.monotonic()
-    while not finished:
-        elapsed = time.monotonic() - begun
-        progress = max(step / stage.steps, elapsed / (60 * stage.minutes) if stage.minutes else 0.0)
-        if progress >= 1:
-            break
-        if stop_requested():
-            save(finished=False)
-            raise StopRequested
-        rate = stage.learning_rate * _learning_rate(step, progress)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
-        losses = stage.losses(step)
-        fabric.backward(losses["loss"])
-        norm = fabric.clip_gradients(wrapped, optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False)
-        if not torch.isfinite(norm):  # type: ignore[arg-type]
-            raise TrainingError(
-                f"{stage.name}, step {step}: the loss or its gradient is not a number. Lower "
-                f"{stage.name}_learning_rate; the last checkpoint in {run[checkpoint]} is whole."
+    def validate() -> None:
+        nonlocal best, looks, early, validated
+        if not chief or validated == step:
+            return
+        validated = step
+        figures = stage.validate(average)
+        if figures[stage.figure] < best:
+            best, looks = figures[stage.figure], 0
+            run.save_tensors(
+                f"checkpoints/{stage.name}-best.pt",
+                {"average": average.state_dict(), "arguments": model.arguments, "step": step, stage.figure: best},
             )
-        optimizer.step()
-        decay = min(config.average_decay, (step + 1) / (step + 10))
-        torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
-        step += 1
-        now = time.monotonic()
-        if now - reported >= REPORT_SECONDS or step == 1:
-            elapsed, reported = now - begun, now
-            report(losses, rate, elapsed * (1 / max(progress, 1e-9) - 1) if progress > 0 else 0.0)
-        if now - saved >= config.checkpoint_seconds:
-            elapsed = now - begun
-            save(finished=False)
-            saved = time.monotonic()
-    if not finished:
-        save(finished=True)
+        else:
+            looks += 1
+            early = 0 < config.patience <= looks
+        run.append_metrics({"stage": stage.name, "step": step, "elapsed": elapsed, **figures})
+
+    def report(losses: dict[str, torch.Tensor], rate: float, progress: float, pace: float, waiting: float) -> None:
+        figures = {name: value.item() for name, value in losses.items()}
+        left = elapsed * (1 / max(progress, 1e-9) - 1) if progress > 0 else 0.0
+        place: dict[str, Any] = {"stage": stage.name, "step": step, "elapsed": elapsed}
+        speed = {"frames_per_second": pace * stage.batch, "loader_share": waiting}
+        run.append_metrics({**place, **figures, "learning_rate": rate, **speed})
+        run.write_status(
+            state="running", stage=stage.name, step=step, steps=stage.steps, seconds_left=left, progress=progress,
+            steps_per_second=pace, loss=figures["loss"], learning_rate=rate, elapsed=elapsed,
+            memory_bytes=memory_in_use(fabric.device), parts=parts, **speed,
+        )  # fmt: skip
+
+    def compute(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Gradients of one batch, part by part."""
+        optimizer.zero_grad(set_to_none=True)
+        total: dict[str, torch.Tensor] = {}
+        for part in range(parts):
+            rows = Rows(stage.batch, fabric.world_size, fabric.global_rank, parts, part)
+            own = {name: x[rows.local] if name != "frames" else x for name, x in batch.items()}
+            with fabric.no_backward_sync(wrapped, enabled=part < parts - 1):
+                losses = stage.losses(step, own, rows)
+                fabric.backward(losses["loss"] / parts)
+            for name, value in losses.items():
+                total[name] = total.get(name, 0.0) + value.detach() / parts
+        return average_over_processes(total)
+
+    if (state := run.load_tensors(checkpoint)) is not None:
+        restore(state)
+        if finished and not early and stage.extendable:  # a larger budget was asked for after the end
+            finished = _progress(step, elapsed, stage, requests) >= 1
+    else:
+        save()
+    whole = Rows(stage.batch, fabric.world_size, fabric.global_rank)
+    loader = Prefetcher(lambda number: stage.draw(number, whole))
+    begun = time.monotonic() - elapsed
+    saved = reported = time.monotonic()
+    reported_step, waiting, previewed = step, 0.0, 0.0
+    try:
+        while not finished:
+            stopping = requests.look() if chief else False
+            elapsed = time.monotonic() - begun
+            peak = _follow(stage, requests, len(stage.fit))
+            progress, stop, peak, ended = agree(
+                [_progress(step, elapsed, stage, requests), float(stopping), peak, float(early)], fabric.device
+            )
+            if stop:
+                save()
+                raise StopRequested
+            if progress >= 1 or ended:
+                break
+            rate = factor * peak * _learning_rate(step, progress)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            asked = time.monotonic()
+            batch = loader(step, stage.steps)
+            waiting += time.monotonic() - asked
+            try:
+                losses = compute(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
+                optimizer.zero_grad(set_to_none=True)
+                parts = _divide(stage, run, fabric, parts, step, error)
+                if fabric.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            norm = fabric.clip_gradients(wrapped, optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False)
+            if not torch.isfinite(norm):  # type: ignore[arg-type]
+                factor /= 2
+                if factor < SMALLEST_FACTOR:
+                    raise TrainingError(
+                        f"{stage.name}, step {step}: the loss or its gradient is not a number, however small the "
+                        f"learning rate. The last checkpoint, {run[checkpoint]}, is whole. Look for odd frames in the "
+                        'data; precision="32" rules out rounding.'
+                    )
+                failed, halved = step, factor
+                restore(run.load_tensors(checkpoint) or {})
+                factor, begun, reported_step = min(halved, factor), time.monotonic() - elapsed, step
+                if chief:
+                    run.append_event(
+                        "step back",
+                        f"{stage.name}, step {failed}: the loss was not a number. Went back to the last good "
+                        f"checkpoint (step {step}); the learning rate is now {factor:g} times what it was.",
+                        stage=stage.name, step=failed, back_to=step, factor=factor,
+                    )  # fmt: skip
+                continue
+            optimizer.step()
+            decay = min(config.average_decay, (step + 1) / (step + 10))
+            torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
+            step += 1
+            if step % config.validate_every == 0:
+                elapsed = time.monotonic() - begun
+                validate()
+            now = time.monotonic()
+            if chief and (now - reported >= REPORT_SECONDS or step == 1):
+                elapsed, seconds = now - begun, max(now - reported, 1e-9)
+                report(losses, rate, progress, (step - reported_step) / seconds, waiting / seconds)
+                reported, reported_step, waiting = now, step, 0.0
+            if now - saved >= config.checkpoint_seconds:
+                elapsed = now - begun
+                save()
+                if chief and preview is not None and now - previewed >= PREVIEW_SECONDS:
+                    preview(average, step)
+                    previewed = time.monotonic()
+                saved = time.monotonic()
+        if not finished:
+            validate()
+            if chief and early:
+                run.append_event(
+                    "early stop",
+                    f"{stage.name}, step {step}: validation has not improved for {config.patience} looks; "
+                    "going on with the best weights.",
+                    stage=stage.name, step=step,
+                )  # fmt: skip
+            finished = True
+            save()
+            if chief and preview is not None:
+                preview(average, step)
+    finally:
+        loader.close()
+    fabric.barrier()
+    if agree([0.0, 0.0, 0.0, float(early)], fabric.device)[3]:
+        average.load_state_dict((run.load_tensors(f"checkpoints/{stage.name}-best.pt") or {})["average"])
     return average
+
+
+def _follow(stage: Stage, requests: Requests, frames: int) -> float:
+    """Take up changes of the stage's budget; its peak learning rate."""
+    config, name = requests.config, stage.name
+    stage.steps, stage.minutes = config.stage_steps(name, frames), getattr(config, f"{name}_minutes")
+    return float(getattr(config, f"{name}_learning_rate"))
+
+
+def _progress(step: int, elapsed: float, stage: Stage, requests: Requests) -> float:
+    """Share of the budget that is spent: of the steps or of the wall time, whichever is larger."""
+    _follow(stage, requests, len(stage.fit))
+    return max(step / stage.steps, elapsed / (60 * stage.minutes) if stage.minutes else 0.0)
+
+
+def _divide(stage: Stage, run: RunDirectory, fabric: Fabric, parts: int, step: int, error: BaseException) -> int:
+    """In how many parts to compute a batch that did not fit in memory."""
+    own = stage.batch // fabric.world_size
+    smaller = smaller_part(own, parts)
+    if smaller is None or fabric.world_size > 1:
+        cure = f"Lower {stage.name}_batch" if fabric.world_size > 1 else "Use a smaller grid or narrower model"
+        raise TrainingError(
+            f"{stage.name}, step {step}: out of memory with {own // parts} rows at once ({error}). {cure}."
+        ) from error
+    run.append_event(
+        "out of memory",
+        f"{stage.name}, step {step}: out of memory with {own // parts} rows at once. Computing {own // smaller} at a "
+        f"time from now on; the gradients of {smaller} such parts are summed, so that the batch stays {stage.batch}. "
+        "The Jensen-Shannon term compares the smaller parts.",
+        stage=stage.name, step=step, parts=smaller,
+    )  # fmt: skip
+    return smaller

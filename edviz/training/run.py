@@ -6,9 +6,11 @@ connection do not touch it. `TrainingRun(path)` attaches to any run directory.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from edviz.errors import MissingDataError, TrainingError
+from edviz.errors import MissingDataError, TrainingError, WriteError
 from edviz.training.config import TrainingConfig
 from edviz.training.directory import RunDirectory
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from edviz.emulator import DensityEmulator
     from edviz.trajectory import DensityTrajectory
+    from edviz.widgets.training import TrainingPanel
 
 __all__ = ["TrainingRun", "train"]
 
@@ -81,26 +84,40 @@ class TrainingRun:
             # it may have ended between the two looks
             status = self.directory.read_json("status.json") or status
             if status["state"] in ("running", "starting"):
-                status |= {
-                    "state": "died",
-                    "error": f"the process is gone; see {self.directory['log.txt']}, then call resume()",
-                }
+                status |= {"state": "died", "error": f"the process is gone{self._last_words()}; call resume() to go on"}
         return status
+
+    def _last_words(self) -> str:
+        """The last line of the log, which is all there is where not even the status could be written."""
+        lines = [line.strip() for line in self.logs().splitlines() if line.strip()]
+        return f' (the last line of its log: "{lines[-1][:500]}")' if lines else ""
 
     def _alive(self) -> bool:
         if self._process is not None:
             return self._process.poll() is None
         status = self.directory.read_json("status.json")
         pid = status.get("pid")
-        if pid is None or time.time() - status.get("heartbeat", 0) > HEARTBEAT_PATIENCE:
+        if pid is None or status["state"] not in ("running", "starting"):
             return False
+        if time.time() - self.directory.last_beat() > HEARTBEAT_PATIENCE:
+            return False
+        if self._elsewhere(status):
+            return True  # its heartbeat must do: process numbers mean something on its own machine only
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return False
         except PermissionError:
             return False  # the number belongs to somebody else by now
-        return True
+        try:
+            # a child of this kernel that ended stays in the process table until its end was asked for
+            return os.waitpid(pid, os.WNOHANG)[0] != pid
+        except ChildProcessError:
+            return True
+
+    @staticmethod
+    def _elsewhere(status: dict[str, Any]) -> bool:
+        return status.get("host", socket.gethostname()) != socket.gethostname()
 
     def _launch(self, device: str, devices: int) -> None:
         self.directory.write_json("launch.json", {"device": device, "devices": devices})
@@ -130,12 +147,27 @@ class TrainingRun:
                 start_new_session=True,
                 env=environment,
             )
+        # for whoever attaches before the process, which imports first, can say so itself
+        self.directory.write_status(pid=self._process.pid, host=socket.gethostname())
 
     def metrics(self) -> pd.DataFrame:
-        """All records so far: stage, step, elapsed (s), loss terms, learning rate, validation figures."""
+        """All records so far.
+
+        Returns
+        -------
+        pandas.DataFrame
+            stage, step, elapsed (s), loss and its terms, learning_rate, frames_per_second, loader_share (of the time,
+            spent waiting for batches), validation figures.
+        """
         import pandas as pd
 
         return pd.DataFrame(self.directory.read_metrics())
+
+    def events(self) -> pd.DataFrame:
+        """What the run did on its own account or was told: time, kind, stage, step, message."""
+        import pandas as pd
+
+        return pd.DataFrame(self.directory.read_events(), columns=["time", "kind", "stage", "step", "message"])
 
     def logs(self) -> str:
         """What the process printed."""
@@ -186,7 +218,10 @@ class TrainingRun:
         pid = self.pid
         if pid is None:
             return self
-        os.kill(pid, signal.SIGTERM)
+        if self._elsewhere(self.directory.read_json("status.json")):
+            self.directory.write_json("stop.request", {"time": time.time()})
+        else:
+            os.kill(pid, signal.SIGTERM)
         self._wait_for_exit()
         if self.status["state"] == "died":  # in its first seconds, before it could answer
             self.directory.write_status(state="stopped")
@@ -199,6 +234,29 @@ class TrainingRun:
                 raise TrainingError(f"{self.directory.path}: the process did not end within {STOP_PATIENCE:g} s.")
             time.sleep(0.05)
 
+    def change(self, **fields: Any) -> TrainingRun:
+        """Change learning rate or budget of a run, working or not; it takes them up within a second.
+
+        Parameters
+        ----------
+        **fields
+            ``autoencoder_`` or ``diffusion_`` with ``steps``, ``epochs``, ``minutes`` or ``learning_rate``. A larger
+            budget of the diffusion lets a finished run `resume`.
+
+        Raises
+        ------
+        edviz.errors.TrainingError
+            For any other field, or a value out of range.
+        """
+        from edviz.training.control import with_changes
+
+        changes = {**self.directory.read_json("control.json"), **fields}
+        with_changes(self.config, changes)
+        self.directory.write_json("control.json", changes)
+        if self.status["state"] == "finished" and any(name.startswith("diffusion_") for name in fields):
+            self.directory.write_status(state="stopped", stage="diffusion")
+        return self
+
     def resume(self, device: str | None = None) -> TrainingRun:
         """Go on from the last checkpoint; does nothing to a run that is alive or finished."""
         if self._alive() or self.status["state"] == "finished":
@@ -207,21 +265,56 @@ class TrainingRun:
         self._launch(device or launch.get("device", "auto"), launch.get("devices", 1))
         return self
 
-    def emulator(self) -> DensityEmulator:
-        """The trained emulator.
+    def emulator(self, which: str = "last") -> DensityEmulator:
+        """The trained emulator; of a run that still works, what its checkpoints hold.
+
+        Parameters
+        ----------
+        which : {"last", "best"}
+            Averaged weights at the end, or those with the lowest validation loss of the diffusion.
 
         Raises
         ------
         edviz.errors.TrainingError
-            If the run has not finished.
+            If the diffusion has no checkpoint yet.
         """
         from edviz.emulator import load_emulator
+        from edviz.training.assemble import assemble_emulator
 
-        if not self.directory["emulator"].exists():
-            raise TrainingError(
-                f"{self.directory.path}: no emulator yet (state: {self.status['state']}); call wait() first."
-            )
-        return load_emulator(self.directory["emulator"])
+        if which not in ("last", "best"):
+            raise TrainingError(f'emulator({which!r}): choose "last" or "best".')
+        if which == "last" and self.directory["emulator"].exists() and self.status["state"] == "finished":
+            return load_emulator(self.directory["emulator"])
+        return assemble_emulator(self.directory, which)
+
+    def export(self, folder: str | Path, which: str = "last") -> Path:
+        """Write the emulator to a folder that `edviz.load_emulator` reads, with the run's history beside it.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where to; made if it is not there.
+        which : {"last", "best"}
+            See `emulator`.
+
+        Returns
+        -------
+        Path
+            The folder: emulator.json, weights.safetensors, metrics.csv, environment.json.
+        """
+        target = self.emulator(which).save(folder)
+        try:
+            self.metrics().to_csv(target / "metrics.csv", index=False)
+        except OSError as error:
+            raise WriteError(f"{target / 'metrics.csv'}: could not be written ({error.strerror}).") from error
+        RunDirectory(target).write_json("environment.json", self.directory.read_json("environment.json"))
+        return target
+
+    def panel(self) -> TrainingPanel:
+        """Watch and steer the run in a notebook."""
+        from edviz.widgets.training import TrainingPanel
+
+        return TrainingPanel(self)
 
 
 def _describe(trajectory: DensityTrajectory) -> dict[str, Any]:
@@ -246,6 +339,8 @@ def train(
     out: str | Path = "runs/edviz",
     device: str = "auto",
     devices: int = 1,
+    start_from: str | Path | TrainingRun | None = None,
+    launch: bool = True,
 ) -> TrainingRun:
     """Start a training run in a process of its own and return at once.
 
@@ -262,7 +357,12 @@ def train(
     device : {"auto", "cpu", "cuda"}
         "auto" takes a GPU where there is one.
     devices : int
-        Number of devices.
+        Number of devices (on the CPU: processes); each takes an equal share of every batch.
+    start_from : str, Path or TrainingRun, optional
+        Weights to start from (fine-tuning to another temperature or system): a bundled emulator's name, the folder of
+        an emulator or of another run. The same as the configuration's field of that name.
+    launch : bool
+        Start the process. False only prepares the folder, for ``python -m edviz.training.worker`` under torchrun.
 
     Returns
     -------
@@ -272,6 +372,8 @@ def train(
     ------
     edviz.errors.TrainingError
         If `out` already holds a run, or the data cannot be trained on.
+    edviz.errors.WriteError
+        If `out` cannot be written.
     """
     from edviz.io import open as open_trajectory
     from edviz.training.data import block_frames, stored_frames_per_step
@@ -279,6 +381,14 @@ def train(
     if device not in ("auto", "cpu", "cuda"):
         raise TrainingError(f'device = {device!r}: choose "auto", "cpu" or "cuda".')
     config = config or TrainingConfig.preset("small")
+    if start_from is not None:
+        where = start_from.directory.path if isinstance(start_from, TrainingRun) else start_from
+        config = dataclasses.replace(config, start_from=str(where))
+    for name in ("autoencoder_batch", "diffusion_batch"):
+        if devices < 1 or getattr(config, name) % devices:
+            raise TrainingError(
+                f"{name} = {getattr(config, name)} cannot be shared by {devices} devices: choose a multiple."
+            )
     directory = RunDirectory(Path(out).resolve())
     if directory.exists:
         raise TrainingError(
@@ -297,12 +407,24 @@ def train(
         raise MissingDataError(f"{len(loaded)} frames of training data are too few: give at least {10 * needed}.")
     for part in ("fit", "validation"):
         block_frames(loaded, part)
+    start = None
+    if config.start_from is not None:
+        from edviz.training.assemble import fitting_config, start_emulator
+
+        start = start_emulator(config.start_from)
+        config = fitting_config(config, start, loaded)
     description = _describe(loaded)
-    directory.path.mkdir(parents=True, exist_ok=True)
+    directory.create()
+    if start is not None:
+        start.save(directory["start"])
     if given is None:
         loaded.to_file(directory["data.h5"])
     directory.write_json("data.json", {"path": str(given) if given is not None else "data.h5", **description})
     directory.write_json("config.json", config.to_dict())  # last: its presence makes the folder a run
     run = TrainingRun(directory.path)
-    run._launch(device, devices)
+    if launch:
+        run._launch(device, devices)
+    else:
+        directory.write_json("launch.json", {"device": device, "devices": devices})
+        directory.write_status(state="prepared")
     return run

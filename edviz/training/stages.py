@@ -1,24 +1,27 @@
 """The two stages of a run: what they train, on which batches, with which losses.
 
-A stage is a model, a function from a step number to named losses (all randomness from (seed, stage, step)), and
-a validation figure. The loop in loop.py knows nothing else about them.
+A stage is a model, a function from a step number to a batch, one from the batch to named losses (all randomness from
+(seed, stage, step)), and a validation figure. The loop in loop.py knows nothing else about them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edviz.grid import PeriodicGrid
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
-from edviz.models.divergence_loss import ScaledJensenShannon
+from edviz.models.divergence_loss import ScaledJensenShannon, jensen_shannon
 from edviz.models.spectral_loss import SpectralError
 from edviz.training.config import TrainingConfig
-from edviz.training.data import Augmentation, draw_frames, draw_windows, step_generators
+from edviz.training.data import Augmentation, FrameBlock, draw_frames, draw_windows, step_generators
+from edviz.training.processes import Rows, sum_over_processes
 
 __all__ = [
     "AutoencoderStage",
@@ -30,6 +33,10 @@ __all__ = [
 ]
 
 VALIDATION_FRAMES = 16
+SAMPLE_FRAMES = 256
+"""Frames that scales are measured on."""
+SCALE_LATENTS = 4096
+"""Latents that the diffusion's units are measured on, at most."""
 
 
 class Stage(Protocol):
@@ -37,12 +44,22 @@ class Stage(Protocol):
 
     name: str
     model: Any  # an nn.Module, before or after Fabric has wrapped it
+    batch: int
     steps: int
     minutes: float | None
     learning_rate: float
+    fit: FrameBlock
+    figure: str
+    """The validation figure that is to fall."""
+    extendable: bool
+    """Whether it may go on after its end: nothing was made from its weights yet."""
 
-    def losses(self, step: int) -> dict[str, Tensor]:
-        """Named losses of one step; "loss" is the one to minimise."""
+    def draw(self, step: int, rows: Rows) -> dict[str, Tensor]:
+        """Rows of the batch of a step, on the CPU; called ahead of time in another thread."""
+        ...
+
+    def losses(self, step: int, batch: dict[str, Tensor], rows: Rows) -> dict[str, Tensor]:
+        """Named losses of some rows of one step; "loss" is the one to minimise."""
         ...
 
     def validate(self, model: nn.Module) -> dict[str, float]:
@@ -72,8 +89,13 @@ def build_dynamics(config: TrainingConfig) -> LatentDynamics:
     )
 
 
-def _evenly(block: Tensor, count: int) -> Tensor:
-    return block[torch.linspace(0, len(block) - 1, min(count, len(block))).long()]
+def _divergence(term: ScaledJensenShannon, generated: Tensor, reference: Tensor, count: int) -> Tensor:
+    """The scaled divergence of rows spread over processes, `count` in all; a process may have none."""
+    if len(generated) > 0:
+        own = len(generated) * term.histogram(generated)
+    else:
+        own = generated.sum() + torch.zeros(term.bins, device=generated.device)  # part of the graph all the same
+    return jensen_shannon(sum_over_processes(own) / count, reference) / term.scale
 
 
 class AutoencoderStage:
@@ -81,18 +103,28 @@ class AutoencoderStage:
 
     name = "autoencoder"
     number = 0
+    figure = "validation_nmae"
+    extendable = False  # its latents are cached
     model: Any
 
-    def __init__(self, config: TrainingConfig, grid: PeriodicGrid, fit: Tensor, validation: Tensor) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        grid: PeriodicGrid,
+        fit: FrameBlock,
+        validation: FrameBlock,
+        start: Autoencoder | None = None,
+    ) -> None:
         self.config = config
-        self.steps, self.minutes = config.autoencoder_steps, config.autoencoder_minutes
+        self.batch = config.autoencoder_batch
+        self.steps, self.minutes = config.stage_steps(self.name, len(fit)), config.autoencoder_minutes
         self.learning_rate = config.autoencoder_learning_rate
-        self.fit, self.validation = fit, _evenly(validation, VALIDATION_FRAMES)
+        self.fit, self.validation = fit, validation.evenly(VALIDATION_FRAMES)
         self.augment = Augmentation(grid)
-        sample = _evenly(fit, 256)
+        sample = fit.evenly(SAMPLE_FRAMES)
         contrast = (sample.clamp_min(1e-4).log() if config.logarithmic else sample).std().item()
         torch.manual_seed(config.seed)
-        self.model = build_autoencoder(config, contrast)
+        self.model = build_autoencoder(config, contrast) if start is None else start
         _, noise = step_generators(config.seed, 10, 0)
         self.divergence = ScaledJensenShannon()
         self.divergence.fit(sample, config.autoencoder_batch, noise)
@@ -105,15 +137,23 @@ class AutoencoderStage:
             2 * torch.pi / grid.volume ** (1 / 3),
         )
 
-    def losses(self, step: int) -> dict[str, Tensor]:
-        """Losses of one batch of frames."""
+    def draw(self, step: int, rows: Rows) -> dict[str, Tensor]:
+        """Augmented frames of one batch."""
         random, _ = step_generators(self.config.seed, self.number, step)
+        return {"target": draw_frames(self.fit, self.augment, self.batch, random, (rows.start, rows.stop))}
+
+    def losses(self, step: int, batch: dict[str, Tensor], rows: Rows) -> dict[str, Tensor]:
+        """Losses of some frames of a batch."""
         device = next(self.model.parameters()).device
-        target = draw_frames(self.fit, self.augment, self.config.autoencoder_batch, random).to(device)
+        target = batch["target"].to(device)
         output = self.model(target)
         reconstruction = (output - target).abs().mean()
         spectral = self.spectral.to(device)(output, target)
-        jsd = self.divergence.to(device)(output, target)
+        term = self.divergence.to(device)
+        count = rows.size * rows.world
+        with torch.no_grad():
+            reference = sum_over_processes(len(target) * term.histogram(target)) / count
+        jsd = _divergence(term, output, reference, count)
         loss = reconstruction + self.config.spectral_weight * spectral + self.config.autoencoder_jsd_weight * jsd
         return {"loss": loss, "reconstruction": reconstruction, "spectral": spectral, "jsd": jsd}
 
@@ -122,7 +162,7 @@ class AutoencoderStage:
         """Relative L1 error (nmae) on validation frames, %."""
         device = next(model.parameters()).device
         errors = [(model(x.to(device)) - x.to(device)).abs().mean() for x in self.validation.split(4)]
-        return {"validation_nmae": 100 * torch.stack(errors).mean().item()}
+        return {self.figure: 100 * torch.stack(errors).mean().item()}
 
 
 class DiffusionStage:
@@ -130,6 +170,8 @@ class DiffusionStage:
 
     name = "diffusion"
     number = 1
+    figure = "validation_diffusion"
+    extendable = True
     model: Any
 
     def __init__(
@@ -137,38 +179,59 @@ class DiffusionStage:
         config: TrainingConfig,
         grid: PeriodicGrid,
         autoencoder: Autoencoder,
-        bank: Tensor,
-        validation: Tensor,
-        fit: Tensor,
+        bank: NDArray[np.float16],
+        validation: NDArray[np.float16],
+        fit: FrameBlock,
         stride: int,
+        start: LatentDynamics | None = None,
     ) -> None:
         self.config, self.stride = config, stride
-        self.steps, self.minutes = config.diffusion_steps, config.diffusion_minutes
+        self.batch = config.diffusion_batch
+        self.steps, self.minutes = config.stage_steps(self.name, len(fit)), config.diffusion_minutes
         self.learning_rate = config.diffusion_learning_rate
         self.bank, self.validation, self.fit = bank, validation, fit
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         torch.manual_seed(config.seed + 1)
-        self.model = build_dynamics(config)
-        self.model.fit_scales(bank[0, ::stride].float())
+        self.model = build_dynamics(config) if start is None else start
+        self.model.fit_scales(torch.from_numpy(np.asarray(bank[0, ::stride][:SCALE_LATENTS], dtype=np.float32)))
         self.shape = grid.shape
         _, noise = step_generators(config.seed, 11, 0)
         self.divergence = ScaledJensenShannon()
-        self.divergence.fit(_evenly(fit, 256), config.diffusion_jsd_batch, noise)
+        self.divergence.fit(fit.evenly(SAMPLE_FRAMES), config.diffusion_jsd_batch, noise)
 
-    def losses(self, step: int) -> dict[str, Tensor]:
-        """Losses of one batch of windows."""
+    def draw(self, step: int, rows: Rows) -> dict[str, Tensor]:
+        """Windows of one batch and, on steps with the Jensen-Shannon term, real frames to compare with."""
         config = self.config
-        random, noise = step_generators(config.seed, self.number, step)
+        random, _ = step_generators(config.seed, self.number, step)
+        own = (rows.start, rows.stop)
+        windows = draw_windows(self.bank, self.stride, config.n_context + 1, self.batch, random, own)
+        if config.diffusion_jsd_weight == 0 or step % config.diffusion_jsd_every:
+            return {"windows": windows}
+        # not the rows of one process: all compare with the same frames
+        return {
+            "windows": windows,
+            "frames": self.fit.take(random.integers(len(self.fit), size=min(config.diffusion_jsd_batch, self.batch))),
+        }
+
+    def losses(self, step: int, batch: dict[str, Tensor], rows: Rows) -> dict[str, Tensor]:
+        """Losses of some windows of a batch."""
+        config = self.config
+        _, noise = step_generators(config.seed, self.number, step)
         device = next(self.model.parameters()).device
         context = config.n_context
-        windows = draw_windows(self.bank, self.stride, context + 1, config.diffusion_batch, random).to(device)
-        result = self.model(windows[:, :context], windows[:, context], noise)
+        windows = batch["windows"].to(device)
+        result = self.model(windows[:, :context], windows[:, context], noise, rows=(rows.start, rows.batch))
         losses = {"loss": result.loss, "diffusion": result.loss}
-        if config.diffusion_jsd_weight > 0 and step % config.diffusion_jsd_every == 0:
-            lowest = result.sigma.argsort()[: config.diffusion_jsd_batch]
-            generated = self.autoencoder.to(device).decode(result.latent[lowest], self.shape)
-            reference = self.fit[torch.from_numpy(random.integers(len(self.fit), size=len(lowest)))].to(device)
-            losses["jsd"] = self.divergence.to(device)(generated, reference)
+        if "frames" in batch:
+            members = rows.together()
+            count = max(1, min(config.diffusion_jsd_batch, self.batch) // rows.parts)
+            lowest = members[result.sigma.cpu()[members].argsort()[:count]]
+            mine = lowest[(lowest >= rows.start) & (lowest < rows.stop)] - rows.start
+            term = self.divergence.to(device)
+            reference = term.histogram(batch["frames"].to(device))
+            latent = result.latent[mine.to(device)]
+            generated = self.autoencoder.to(device).decode(latent, self.shape) if len(mine) else latent
+            losses["jsd"] = _divergence(term, generated, reference, count)
             losses["loss"] = losses["loss"] + config.diffusion_jsd_weight * losses["jsd"]
         return losses
 
@@ -179,22 +242,43 @@ class DiffusionStage:
         device = next(model.parameters()).device
         context = self.config.n_context
         windows = draw_windows(self.validation, self.stride, context + 1, 32, random).to(device)
-        return {"validation_diffusion": model(windows[:, :context], windows[:, context], noise).loss.item()}
+        return {self.figure: model(windows[:, :context], windows[:, context], noise).loss.item()}
 
 
 @torch.no_grad()
 def encode_copies(
-    autoencoder: Autoencoder, block: Tensor, augment: Augmentation, copies: int, seed: int
-) -> Iterator[Tensor]:
-    """Encode the block `copies` times, the first as it is, the others each under one random symmetry and translation.
+    autoencoder: Autoencoder,
+    block: FrameBlock,
+    augment: Augmentation,
+    seed: int,
+    out: NDArray[np.float16],
+    report: Callable[[int], None],
+) -> None:
+    """Encode the block once a copy, the first as it is, the others each under one random symmetry and translation.
 
-    Yields
-    ------
-    Tensor
-        (T, C, a, b, c) float16, one a copy.
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+        The trained one.
+    block : FrameBlock
+        T frames.
+    augment : Augmentation
+        Symmetries and translations.
+    seed : int
+        Seed of the operations.
+    out : array
+        (copies, T, C, a, b, c) float16, filled; may be a memory map.
+    report : callable
+        Called with the number of frames encoded so far, over all copies; may raise to end the work.
     """
     device = next(autoencoder.parameters()).device
-    for copy in range(copies):
+    for copy in range(len(out)):
         random, _ = step_generators(seed, 20, copy)
-        fields = augment(block, random) if copy else block
-        yield torch.cat([autoencoder.encode(x.to(device)).half().cpu() for x in fields.split(16)])
+        operation = augment.draw(random) if copy else None
+        for start in range(0, len(block), 16):
+            stop = min(start + 16, len(block))
+            fields = block.take(range(start, stop))
+            if operation is not None:
+                fields = augment.apply(fields, operation)
+            out[copy, start:stop] = autoencoder.encode(fields.to(device)).half().cpu().numpy()
+            report(copy * len(block) + stop)

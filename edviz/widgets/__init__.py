@@ -5,6 +5,7 @@ network. They hold no measurements and no pictures of their own: those are in `e
 """
 
 from edviz.widgets.comparison import ComparisonPanel
+from edviz.widgets.training import TrainingPanel
 from edviz.widgets.viewer import TrajectoryViewer, link
 
-__all__ = ["ComparisonPanel", "TrajectoryViewer", "link"]
+__all__ = ["ComparisonPanel", "TrainingPanel", "TrajectoryViewer", "link"]

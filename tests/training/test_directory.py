@@ -66,3 +66,25 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
     state = run.load_tensors("c.pt")
     assert state is not None and state["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_a_line_torn_by_a_kill_does_not_swallow_the_next(tmp_path):
+    run = RunDirectory(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"stage": "autoencoder", "step": 1}\n{"stage": "autoenc')
+    run.append_metrics({"stage": "autoencoder", "step": 2, "loss": 1.0})
+    run.append_metrics({"stage": "autoencoder", "step": 3, "loss": 1.0})
+    assert [r["step"] for r in run.read_metrics()] == [1, 2, 3]
+
+
+def test_a_full_disk_is_named_where_lines_are_appended(tmp_path):
+    os.symlink("/dev/full", tmp_path / "metrics.jsonl")
+    with pytest.raises(WriteError, match=r"metrics\.jsonl.*No space left"):
+        RunDirectory(tmp_path).append_metrics({"stage": "autoencoder", "step": 1})
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match=r"file/run: could not be written \(Not a directory\)"):
+        RunDirectory(tmp_path / "file" / "run").create()
+    with pytest.raises(WriteError, match="could not be written"):
+        RunDirectory("/proc/edviz-run").create()

@@ -1,37 +1,20 @@
 """Whole runs in their own process, on real frames: start, watch, kill, resume, use."""
 
 import os
+import resource
+import shutil
 import signal
 import time
 
+import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import edviz
-from edviz.errors import MissingDataError, TrainingError
+from edviz.errors import GridMismatchError, MissingDataError, TrainingError
 from edviz.training.config import TrainingConfig
-
-QUICK = TrainingConfig(
-    fine_channels=8,
-    coarse_channels=16,
-    autoencoder_steps=12,
-    autoencoder_batch=2,
-    diffusion_steps=12,
-    diffusion_batch=2,
-    diffusion_channels=16,
-    diffusion_blocks=1,
-    diffusion_jsd_every=4,
-    augmented_copies=2,
-    checkpoint_seconds=0.05,
-)
-
-
-@pytest.fixture(scope="module")
-def frames(tmp_path_factory):
-    """60 frames of the bundled training block, 20 of them for validation, on a coarser grid, as a file."""
-    path = tmp_path_factory.mktemp("data") / "li.h5"
-    edviz.load_sample("lithium-800K")[400:460].resample_grid((16, 16, 16)).to_file(path)
-    return path
+from tests.training.conftest import QUICK
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +32,9 @@ def test_a_run_returns_at_once_finishes_and_gives_an_emulator(finished, frames):
     assert finished.status["state"] == "finished"
     assert finished.pid is None
     metrics = finished.metrics()
+    assert finished.directory.read_json("environment.json")["threads"] >= 1
+    assert {"truth", "reconstruction"} <= set(finished.directory.read_json("preview-autoencoder.json"))
+    assert {"aimd", "rollout"} <= set(finished.directory.read_json("preview-diffusion.json"))
     assert set(metrics["stage"]) == {"autoencoder", "diffusion"}
     assert metrics.groupby("stage")["step"].max().to_dict() == {"autoencoder": 12, "diffusion": 12}
     assert {"reconstruction", "spectral", "jsd", "diffusion", "validation_nmae", "learning_rate"} <= set(metrics)
@@ -67,11 +53,17 @@ def test_reattaching_finds_the_run_and_does_not_restart_it(finished):
         edviz.train(edviz.load_sample("lithium-800K"), QUICK, out=finished.directory.path)
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
-def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(how, finished, frames, tmp_path):
-    run = edviz.train(frames, QUICK, out=tmp_path / how, device="cpu")
+def assert_equal(run, finished):
+    expected, found = weights(finished), weights(run)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        assert expected[name].equal(found[name]), name
+
+
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(finished, frames, tmp_path):
+    run = edviz.train(frames, QUICK, out=tmp_path / "stop", device="cpu")
     interruptions = 0
-    for target in (3, 9, 16, 22):  # in both stages
+    for target in (3, 16):  # in both stages
         deadline = time.monotonic() + 120
         while run.status["state"] in ("starting", "running") and time.monotonic() < deadline:
             records = run.directory.read_metrics()
@@ -79,22 +71,111 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(how, finished,
                 break
             time.sleep(0.005)
         if run.pid is not None:
-            if how == "kill":
-                os.kill(run.pid, signal.SIGKILL)
-                while run.pid is not None:
-                    time.sleep(0.01)
-                assert run.status["state"] in ("died", "finished")
-            else:
-                run.stop()
-                assert run.status["state"] in ("stopped", "finished")
+            run.stop()
+            assert run.status["state"] in ("stopped", "finished")
             interruptions += run.status["state"] != "finished"  # it may have ended between the look and the signal
             run.resume()
     run.wait()
-    assert interruptions >= 2
+    assert interruptions >= 1
+    assert_equal(run, finished)
+
+
+KILLS = int(os.environ.get("EDVIZ_KILLS", "5"))
+
+
+def every_file_is_readable(run):
+    """All that is whole by promise: JSON files, checkpoints, latents."""
+    for path in run.directory.path.rglob("[!.]*"):
+        if path.suffix == ".json":
+            run.directory.read_json(str(path.relative_to(run.directory.path)))
+        elif path.suffix == ".pt":
+            assert run.directory.load_tensors(str(path.relative_to(run.directory.path)))["step"] >= 0
+        elif path.suffix == ".npy":
+            assert np.isfinite(np.load(path)).all()
+
+
+def test_killed_at_random_moments_and_resumed_equals_uninterrupted_bit_for_bit(finished, frames, tmp_path):
+    """EDVIZ_KILLS=20 for the figure in docs/training.md."""
+    random = np.random.default_rng(KILLS)
+    run = edviz.train(frames, QUICK, out=tmp_path / "kill", device="cpu")
+    kills, done = 0, 0
+    while kills < KILLS:
+        # some kills hit the start and the reading of data, most the stages and what lies between them
+        begun = time.monotonic()
+        while run.status.get("stage") in (None, "starting", "reading data") and run.pid and random.random() < 0.99:
+            time.sleep(0.05)
+        assert time.monotonic() - begun < 120
+        time.sleep(random.uniform(0, 0.35))
+        reported = len(run.directory.read_metrics())
+        assert reported >= done  # nothing reported is lost
+        done = reported
+        if run.pid is None:
+            assert run.wait().status["state"] == "finished"
+            assert_equal(run, finished)
+            run = edviz.train(frames, QUICK, out=tmp_path / f"kill-{kills}", device="cpu")
+            done = 0
+            continue
+        os.kill(run.pid, signal.SIGKILL)
+        while run.pid is not None:
+            time.sleep(0.01)
+        kills += run.status["state"] == "died"
+        every_file_is_readable(run)
+        run.resume()
+    run.wait()
+    assert_equal(run, finished)
+
+
+def test_a_full_disk_ends_the_run_with_a_clear_error_and_leaves_the_last_checkpoint_whole(finished, frames, tmp_path):
+    """The kernel refuses what goes beyond a file's largest size, here less than a checkpoint."""
+    run = edviz.train(frames, QUICK, out=tmp_path / "full", device="cpu")
+    while run.directory.load_tensors("checkpoints/autoencoder.pt") is None:
+        assert run.pid is not None
+        time.sleep(0.01)
+    resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    with pytest.raises(TrainingError, match=r"could not be written \(File too large\)"):
+        run.wait(progress=False)
+    assert run.status["state"] == "failed"
+    every_file_is_readable(run)
+    assert_equal(run.resume().wait(), finished)
+
+
+def test_emulators_of_a_run_best_and_last_and_exported(finished, tmp_path):
+    folder = finished.export(tmp_path / "li", which="best")
+    best = finished.directory.load_tensors("checkpoints/diffusion-best.pt")
+    assert edviz.load_emulator(folder).provenance["weights"] == "best"
+    stored = load_file(folder / "weights.safetensors")
+    for name, value in best["average"].items():
+        assert torch.equal(stored[f"dynamics.{name}"], value)
+    assert {path.name for path in folder.iterdir()} == {
+        "emulator.json", "weights.safetensors", "metrics.csv", "environment.json",
+    }  # fmt: skip
+    with pytest.raises(TrainingError, match="best"):
+        finished.emulator("first")
+
+
+def test_a_run_starts_from_another_runs_weights(finished, frames, tmp_path):
+    config = TrainingConfig.from_dict(
+        {**QUICK.to_dict(), "autoencoder_learning_rate": 1e-7, "diffusion_learning_rate": 1e-7, "weight_decay": 0.0}
+    )
+    run = edviz.train(frames, config, out=tmp_path / "fine", device="cpu", start_from=finished).wait()
     expected, found = weights(finished), weights(run)
-    assert expected.keys() == found.keys()
-    for name in expected:
-        assert expected[name].equal(found[name]), name
+    for name, value in expected.items():
+        if name.startswith("autoencoder."):
+            assert (found[name] - value).abs().max() < 1e-5, name  # a tiny rate leaves it where it started
+    assert run.emulator().provenance["config"]["start_from"] == str(finished.directory.path)
+    with pytest.raises(TrainingError, match="coarse_channels = 24"):
+        edviz.train(frames, TrainingConfig(coarse_channels=24), out=tmp_path / "size", start_from=finished)
+    total = edviz.load_sample("lithium-800K", density="total").split("train")
+    with pytest.raises(GridMismatchError, match="valence density"):
+        edviz.train(total, TrainingConfig(), out=tmp_path / "kind", start_from="lithium-800K")
+
+
+def test_a_finished_run_goes_on_with_a_larger_budget(finished, frames, tmp_path):
+    shutil.copytree(finished.directory.path, tmp_path / "copy")
+    run = edviz.TrainingRun(tmp_path / "copy").change(diffusion_steps=15)
+    run.resume().wait()
+    assert run.metrics().query("stage == 'diffusion'")["step"].max() == 15
+    assert run.emulator().provenance["metrics"]["diffusion_steps"] == 15
 
 
 def test_wrong_input_is_refused_before_a_process_starts(frames, tmp_path):
@@ -122,3 +203,15 @@ def test_a_failed_run_says_why(frames, tmp_path):
     with pytest.raises(TrainingError, match=r"gone\.h5"):
         run.wait(progress=False)
     assert "gone.h5" in run.logs()
+
+
+def test_a_second_handle_in_the_same_kernel_sees_a_killed_process_as_gone(frames, tmp_path):
+    run = edviz.train(frames, QUICK, out=tmp_path / "two", device="cpu")
+    second = edviz.TrainingRun(tmp_path / "two")
+    assert second.pid == run.pid is not None
+    os.kill(run.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while second.pid is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert second.status["state"] == run.status["state"] == "died"

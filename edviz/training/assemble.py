@@ -1,0 +1,141 @@
+"""An emulator from the checkpoints of a run, finished or not, and the weights that another run starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edviz.emulator import DensityEmulator, load_emulator
+from edviz.errors import GridMismatchError, TrainingError
+from edviz.io import open as open_trajectory
+from edviz.models.autoencoder import Autoencoder
+from edviz.models.diffusion import LatentDynamics
+from edviz.training.config import TrainingConfig
+from edviz.training.data import stored_frames_per_step
+from edviz.training.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from edviz.trajectory import DensityTrajectory
+
+__all__ = ["assemble_emulator", "fitting_config", "open_data", "start_emulator"]
+
+_SHAPES = {
+    "latent_channels": "autoencoder",
+    "fine_channels": "autoencoder",
+    "coarse_channels": "autoencoder",
+    "logarithmic": "autoencoder",
+    "n_context": "dynamics",
+    "diffusion_channels": "dynamics",
+    "diffusion_blocks": "dynamics",
+    "max_context_noise": "dynamics",
+}
+"""Fields of the configuration that the weights fix, and whose arguments say so."""
+
+
+def open_data(run: RunDirectory) -> DensityTrajectory:
+    """The trajectory that a run is trained on."""
+    data = run.read_json("data.json")
+    trajectory = open_trajectory(Path(run.path, data["path"]))
+    return trajectory.split("train") if "train_end_fs" in trajectory.ds.attrs else trajectory
+
+
+def assemble_emulator(run: RunDirectory, which: str = "last") -> DensityEmulator:
+    """Build the emulator from a run's checkpoints.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        The run.
+    which : {"best", "last"}
+        Weights of the diffusion with the lowest validation loss, or those of the last checkpoint.
+
+    Raises
+    ------
+    edviz.errors.TrainingError
+        If the diffusion stage has no checkpoint yet.
+    """
+    autoencoder = run.load_tensors("checkpoints/autoencoder.pt")
+    dynamics = run.load_tensors(f"checkpoints/diffusion{'-best' if which == 'best' else ''}.pt")
+    if autoencoder is None or not autoencoder["finished"] or dynamics is None:
+        raise TrainingError(
+            f"{run.path}: no emulator yet: the diffusion stage has no {'validated ' if which == 'best' else ''}"
+            "checkpoint. Wait for it."
+        )
+    if autoencoder["early"]:
+        autoencoder |= run.load_tensors("checkpoints/autoencoder-best.pt") or {}
+    models = Autoencoder(**autoencoder["arguments"]), LatentDynamics(**dynamics["arguments"])
+    for model, state in zip(models, (autoencoder, dynamics), strict=True):
+        model.load_state_dict(state["average"])
+    trajectory, config = open_data(run), TrainingConfig.read(run["config.json"])
+    return DensityEmulator.from_training(
+        *models, trajectory,
+        frame_interval=stored_frames_per_step(trajectory, config.frame_interval) * trajectory.frame_interval,
+        sampling_steps=config.sampling_steps, context_noise=config.context_noise,
+        noise_gain=config.noise_gain, long_wave_damping=config.long_wave_damping,
+        variance_relaxation=config.variance_relaxation,
+        provenance={
+            "config": config.to_dict(), "data": run.read_json("data.json"), "metrics": _figures(run, dynamics["step"]),
+            "weights": which,
+        },
+    )  # fmt: skip
+
+
+def _figures(run: RunDirectory, last_step: int) -> dict[str, float]:
+    """The last validation figure of each kind up to the weights' step, and what each stage took."""
+    figures: dict[str, float] = {}
+    for record in run.read_metrics():
+        if record["stage"] == "diffusion" and record["step"] > last_step:
+            continue
+        figures |= {key: value for key, value in record.items() if key.startswith("validation_")}
+        figures[f"{record['stage']}_steps"] = record["step"]
+        figures[f"{record['stage']}_seconds"] = record["elapsed"]
+    return figures
+
+
+def start_emulator(name: str | Path) -> DensityEmulator:
+    """The emulator to start from: a bundled one by name, a saved one or a run by its folder.
+
+    Raises
+    ------
+    edviz.errors.TrainingError
+        If the run has no weights yet.
+    edviz.errors.UnknownSampleError
+        If there is neither such a name nor such a folder.
+    """
+    run = RunDirectory(Path(name))
+    if run.exists:
+        return assemble_emulator(run)
+    return load_emulator(name)
+
+
+def fitting_config(config: TrainingConfig, emulator: DensityEmulator, trajectory: DensityTrajectory) -> TrainingConfig:
+    """The configuration with the sizes that the weights to start from have.
+
+    Raises
+    ------
+    edviz.errors.TrainingError
+        If it asks for other sizes.
+    edviz.errors.GridMismatchError
+        If the data are another kind of density.
+    """
+    if trajectory.density_kind != emulator.density_kind:
+        raise GridMismatchError(
+            f"start_from: those weights are for a {emulator.density_kind} density, the data hold a "
+            f"{trajectory.density_kind} one. Start from an emulator of that kind."
+        )
+    arguments: dict[str, dict[str, Any]] = {
+        "autoencoder": emulator.autoencoder.arguments,
+        "dynamics": emulator.dynamics.arguments,
+    }
+    sizes: dict[str, Any] = {}
+    defaults = {spec.name: spec.default for spec in dataclasses.fields(TrainingConfig)}
+    for name, part in _SHAPES.items():
+        sizes[name] = arguments[part][name.removeprefix("diffusion_")]
+        asked = getattr(config, name)
+        if asked not in (defaults[name], sizes[name]):
+            raise TrainingError(
+                f"TrainingConfig.{name} = {asked}, but the weights that start_from names have {sizes[name]}: "
+                "leave that field out, or start from random weights."
+            )
+    return dataclasses.replace(config, **sizes)

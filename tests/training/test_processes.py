@@ -1,0 +1,99 @@
+"""Two processes train what one trains; parts of a batch are the batch."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+import edviz
+from edviz.errors import TrainingError
+from edviz.training.processes import Rows, smaller_part
+from tests.training.conftest import QUICK
+
+TOGETHER = dataclasses.replace(
+    QUICK, autoencoder_steps=8, diffusion_steps=8, autoencoder_batch=4, diffusion_batch=4, diffusion_jsd_every=1,
+    autoencoder_jsd_weight=0.1, diffusion_jsd_weight=0.1, checkpoint_seconds=1e4, validate_every=4,
+)  # fmt: skip
+
+
+def test_rows_of_all_processes_and_parts_are_the_batch():
+    rows = [Rows(12, 2, rank, 3, part) for rank in range(2) for part in range(3)]
+    assert sorted(i for r in rows for i in range(r.start, r.stop)) == list(range(12))
+    assert Rows(12, 2, 1, 3, 2).together().tolist() == [4, 5, 10, 11]
+    assert [smaller_part(12, n) for n in (1, 2, 4, 6, 12)] == [2, 4, 12, 12, None]
+
+
+@pytest.fixture(scope="module")
+def alone(frames, tmp_path_factory):
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return edviz.train(frames, TOGETHER, out=tmp_path_factory.mktemp("alone") / "run", device="cpu").wait(False)
+
+
+def assert_same(run, alone):
+    assert run.status["state"] == "finished"
+    for column in ("validation_nmae", "validation_diffusion"):
+        expected, found = (r.metrics()[column].dropna().to_numpy() for r in (alone, run))
+        assert len(expected) == 2
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    expected, found = (load_file(r.directory["emulator"] / "weights.safetensors") for r in (alone, run))
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=5e-3, atol=5e-5, err_msg=name)
+
+
+def test_two_processes_train_the_same_model_to_the_same_loss(alone, frames, tmp_path):
+    run = edviz.train(frames, TOGETHER, out=tmp_path / "two", device="cpu", devices=2).wait(False)
+    assert_same(run, alone)
+    assert run.directory.read_json("environment.json")["processes"] == 2
+
+
+def companions(pid):
+    """Processes that a process has started and that still work on a run."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()]
+    return [int(row[0]) for row in rows if int(row[1]) == pid and "edviz.training.worker" in row[2]]
+
+
+def test_a_killed_pair_leaves_nobody_behind_and_resumes(alone, frames, tmp_path):
+    config = dataclasses.replace(TOGETHER, checkpoint_seconds=0.05)
+    run = edviz.train(frames, config, out=tmp_path / "killed", device="cpu", devices=2)
+    while not run.directory.read_metrics():
+        assert run.pid is not None
+        time.sleep(0.02)
+    others = companions(run.pid)
+    assert len(others) == 1
+    os.kill(run.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while any(_alive(pid) for pid in others):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    run.resume().wait(False)
+    assert_same(run, alone)
+
+
+def _alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # nobody may have collected it yet
+
+
+def test_torchrun_on_a_prepared_run_does_too(alone, frames, tmp_path):
+    run = edviz.train(frames, TOGETHER, out=tmp_path / "torchrun", device="cpu", devices=2, launch=False)
+    assert run.status["state"] == "prepared"
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "edviz.training.worker"]
+    subprocess.run([sys.executable, *command, str(run.directory.path), "cpu", "2"], check=True, capture_output=True)
+    assert_same(run, alone)
+
+
+def test_batches_that_cannot_be_shared_are_refused(frames, tmp_path):
+    with pytest.raises(TrainingError, match="autoencoder_batch = 2 cannot be shared by 3 devices"):
+        edviz.train(frames, QUICK, out=tmp_path / "three", devices=3)
+    assert not (tmp_path / "three").exists()
