@@ -20,12 +20,6 @@ const COLORS =
   "00e67500d45200bf3800ab244dc2ff4da6ff2194d6267dab266696175487d0d0e0ffd123b8b8d0a6544d5759619e4fb5ab5c00" +
   "754f45428296420066007d0070abfa00baff00a1ff008fff0080ff006bff545cf2785ce3";
 
-const SYMBOLS = (
-  "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr " +
-  "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb " +
-  "Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm"
-).split(" ");
-
 /** Covalent radius in angstrom. */
 export function covalentRadius(z: number): number {
   return RADII[z] ?? 1.5;
@@ -33,9 +27,5 @@ export function covalentRadius(z: number): number {
 
 /** Colour as #rrggbb. */
 export function elementColor(z: number): string {
-  return z > 0 && z < SYMBOLS.length ? `#${COLORS.slice(6 * z, 6 * z + 6)}` : "#a0a0a0";
-}
-
-export function elementSymbol(z: number): string {
-  return SYMBOLS[z] ?? `Z${z}`;
+  return z > 0 && 6 * z < COLORS.length ? `#${COLORS.slice(6 * z, 6 * z + 6)}` : "#a0a0a0";
 }

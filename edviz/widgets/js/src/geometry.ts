@@ -1,6 +1,6 @@
 /** Shapes that follow from the cell alone: its edges, bonds between atoms and their images, planes through it. */
 
-import { type Cell, dot, norm, toCartesian, type Vec3, wrap } from "./cell";
+import { type Cell, cross, dot, norm, toCartesian, type Vec3, wrap } from "./cell";
 import { covalentRadius } from "./elements";
 
 /** The translations of a repeated cell, in cells. */
@@ -60,9 +60,9 @@ export interface HalfBond {
 export function halfBonds(fractions: readonly Vec3[], numbers: readonly number[], cell: Cell, tolerance = 1.15): HalfBond[] {
   const longest = 2 * tolerance * Math.max(...numbers.map(covalentRadius), 0);
   // How many cells away an image can be: the distance between lattice planes sets it.
-  const volume = Math.abs(dot(cell[0], crossed(cell[1], cell[2])));
+  const volume = Math.abs(dot(cell[0], cross(cell[1], cell[2])));
   const reach = [0, 1, 2].map((i) => {
-    const spacing = volume / norm(crossed(cell[(i + 1) % 3]!, cell[(i + 2) % 3]!));
+    const spacing = volume / norm(cross(cell[(i + 1) % 3]!, cell[(i + 2) % 3]!));
     return Math.min(4, Math.ceil(longest / spacing));
   });
   const out: HalfBond[] = [];
@@ -85,10 +85,6 @@ export function halfBonds(fractions: readonly Vec3[], numbers: readonly number[]
     }
   }
   return out;
-}
-
-function crossed(u: Vec3, v: Vec3): Vec3 {
-  return [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
 }
 
 /**
@@ -129,7 +125,7 @@ function cut(corners: Vec3[], hkl: Vec3, height: number): Vec3[] {
   const centre = [0, 1, 2].map((i) => points.reduce((sum, p) => sum + p[i]!, 0) / points.length);
   const first = points[0]!.map((x, i) => x - centre[i]!);
   const n = hkl.map((x) => x / norm(hkl)) as Vec3;
-  const second = crossed(n, first as Vec3);
+  const second = cross(n, first);
   const angle = (p: Vec3): number => {
     const d = p.map((x, i) => x - centre[i]!);
     return Math.atan2(dot(d, second), dot(d, first));

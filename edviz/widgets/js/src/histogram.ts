@@ -1,7 +1,10 @@
 /** The histogram under the picture: counts on a log axis over log10 of the field, levels as lines to drag. */
 
 import { digits, h } from "./dom";
+import { isSoftware } from "./page";
 import type { Histogram } from "./statistics";
+
+const PAUSE_MS = 100;
 
 export interface Marker {
   level: number;
@@ -12,6 +15,9 @@ export class HistogramPlot {
   readonly element: HTMLElement;
   private readonly canvas: HTMLCanvasElement;
   private shown: { histogram: Histogram; markers: Marker[]; active: number } | null = null;
+  private name = "";
+  private painted = -Infinity;
+  private due: ReturnType<typeof setTimeout> | null = null;
   private dragging = -1;
 
   /** `moved` gets the index of a line and its new level; `done` is called at the end of a drag. */
@@ -43,8 +49,14 @@ export class HistogramPlot {
   }
 
   show(histogram: Histogram, markers: Marker[], active: number): void {
+    const name = JSON.stringify([markers, active]);
+    if (this.shown?.histogram === histogram && this.name === name) return;
+    this.name = name;
     this.shown = { histogram, markers, active };
-    this.paint();
+    // Without a graphics card ten times a second is often enough, except under the user's hand.
+    const wait = isSoftware() && this.dragging < 0 ? this.painted + PAUSE_MS - performance.now() : 0;
+    if (wait <= 0) this.paint();
+    else this.due ??= setTimeout(() => this.paint(), wait);
   }
 
   private get width(): number {
@@ -65,7 +77,10 @@ export class HistogramPlot {
   }
 
   paint(): void {
+    if (this.due) clearTimeout(this.due);
+    this.due = null;
     if (!this.shown) return;
+    this.painted = performance.now();
     const { histogram, markers, active } = this.shown;
     const ratio = window.devicePixelRatio || 1;
     const width = this.width;
@@ -74,7 +89,8 @@ export class HistogramPlot {
       this.canvas.width = Math.round(width * ratio);
       this.canvas.height = Math.round(height * ratio);
     }
-    const g = this.canvas.getContext("2d");
+    // On the processor: software GL takes ten times longer for these few lines.
+    const g = this.canvas.getContext("2d", { willReadFrequently: true });
     if (!g) return;
     const style = getComputedStyle(this.element);
     g.setTransform(ratio, 0, 0, ratio, 0, 0);

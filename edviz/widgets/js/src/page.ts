@@ -23,6 +23,7 @@ export function releaseRenderer(redraw: () => void): void {
   restored.delete(redraw);
   if (users > 0 || !renderer) return;
   renderer.dispose();
+  reduced = null;
   renderer.forceContextLoss();
   renderer = null;
 }
@@ -43,9 +44,14 @@ let software: boolean | null = null;
 export function isSoftware(): boolean {
   if (software !== null) return software;
   if (typeof OffscreenCanvas === "undefined") return (software = false);
-  const gl = theRenderer().getContext();
-  const info = gl.getExtension("WEBGL_debug_renderer_info");
-  const name = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  let name: string;
+  try {
+    const gl = theRenderer().getContext();
+    const info = gl.getExtension("WEBGL_debug_renderer_info");
+    name = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  } catch {
+    return (software = false); // no WebGL at all: the first picture says so
+  }
   return (software = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name));
 }
 
@@ -58,16 +64,27 @@ function render(scene: Scene, camera: PerspectiveCamera, width: number, height: 
   return canvas;
 }
 
+/** Where pictures with more pixels than their view are scaled down, once, instead of whenever the page is composed. */
+let reduced: OffscreenCanvas | null = null;
+
 /**
- * Draw a scene and hand the picture to a view's canvas, which the page scales to its size.
+ * Draw a scene with `factor` times the pixels of a view and hand the picture to its canvas.
  *
  * With `wait` the call returns when the pixels are there (for measurements), else when they are ordered.
  */
-export function drawTo(target: ImageBitmapRenderingContext, scene: Scene, camera: PerspectiveCamera, width: number, height: number, wait: boolean): void {
-  const canvas = render(scene, camera, width, height);
+export function drawTo(target: ImageBitmapRenderingContext, scene: Scene, camera: PerspectiveCamera, size: readonly [number, number], factor: number, wait: boolean): void {
+  let canvas = render(scene, camera, Math.round(size[0] * factor), Math.round(size[1] * factor));
   if (wait) {
     const gl = theRenderer().getContext();
     gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+  }
+  if (factor > 1) {
+    reduced ??= new OffscreenCanvas(1, 1);
+    [reduced.width, reduced.height] = size;
+    const context = reduced.getContext("2d")!;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(canvas, 0, 0, size[0], size[1]);
+    canvas = reduced;
   }
   target.transferFromImageBitmap(canvas.transferToImageBitmap());
 }

@@ -86,8 +86,8 @@ export class Picture {
     this.cylinder.rotateX(Math.PI / 2);
   }
 
-  /** Isosurfaces of the levels. The highest level has the full opacity, those around it less. */
-  drawSurfaces(lobes: Lobe[], repeat: Vec3, color: (lobe: Lobe) => string, opacity: number, mapped: FieldBinding | null): number {
+  /** Isosurfaces of the levels, with a colour each. The highest level has the full opacity, those around it less. */
+  drawSurfaces(lobes: Lobe[], repeat: Vec3, colors: string[], opacity: number, mapped: FieldBinding | null): number {
     this.empty(this.surfaces);
     const offsets = cellOffsets(repeat);
     const ranked = [...lobes].sort((p, q) => Math.abs(q.level) - Math.abs(p.level));
@@ -103,9 +103,12 @@ export class Picture {
         material.uniforms.opacity!.value = flat && outer ? 0.5 * alpha : alpha;
         material.transparent = alpha < 1;
         material.depthWrite = alpha >= 1;
+        // Cuts through several shells lie in one plane: the outer ones step back.
+        material.polygonOffset = flat && outer;
+        material.polygonOffsetFactor = material.polygonOffsetUnits = 1;
         // Caps close the surface: of an opaque one nobody sees the inside.
         material.side = alpha < 1 ? DoubleSide : FrontSide;
-        (material.uniforms.color!.value as Vector3).copy(displayColor(color(lobe)));
+        (material.uniforms.color!.value as Vector3).copy(displayColor(colors[lobes.indexOf(lobe)]!));
         if (mapped) {
           bindField(material, mapped);
           (material.uniforms.toFraction!.value as Matrix3).copy(this.fractionMatrix);

@@ -11,7 +11,6 @@ import { colorAt, cssGradient } from "./colormaps";
 import { type Lobe, type Result } from "./extract";
 import { Extractor } from "./extractor";
 import { around, frameBytes, FrameCache } from "./frames";
-import { halfToNumber } from "./half";
 import { isSoftware, listen, tell } from "./page";
 import {
   type CameraState,
@@ -29,6 +28,8 @@ import { rank } from "./statistics";
 
 /** Frames asked for at a time: few, so that a wish that is overtaken costs the kernel little. */
 const BATCH = 8;
+/** Frames around the cursor that are fetched before they are wanted. */
+const REACH = 64;
 /** Without an answer for this long the kernel counts as silent. */
 const PATIENCE_MS = 3000;
 /** Grids from this size on are drawn from every second point while an input lasts: with a graphics card, without. */
@@ -170,6 +171,12 @@ export class Session {
       // A want may have been replaced by another page's: ask again while the frame shown depends on it.
       if (!this.cache.has(this.key())) this.ask();
       this.refresh();
+      // A kernel that was only slow must not count as gone for good.
+      setTimeout(() => {
+        if (this.closed || this.answering) return;
+        this.send({ type: "hello" });
+        this.expectAnswer();
+      }, PATIENCE_MS);
     }, PATIENCE_MS);
   }
 
@@ -181,7 +188,7 @@ export class Session {
     this.refresh();
   }
 
-  /** The kernel went away or came back. anywidget does not say which, so ask: no answer says that it is gone. */
+  /** The connection was cut or made, which of the two the model does not tell: ask. */
   private readonly commChanged = (): void => {
     this.send({ type: "hello" });
     this.expectAnswer();
@@ -199,10 +206,11 @@ export class Session {
       } catch (error) {
         this.failed.set(key, (error as Error).message);
       }
-      if (key === this.key()) this.update();
-      else this.ask();
+      if (key === this.key()) {
+        this.update();
+        this.refresh();
+      } else this.ask();
       if (this.outstanding.size) this.expectAnswer();
-      this.refresh();
     } else if (message.type === "error") {
       if (message.frame === undefined) return this.complain(message.text);
       const key = frameKey(message.sample ?? 0, message.frame);
@@ -234,7 +242,7 @@ export class Session {
     if (!missingNow && this.outstanding.size > BATCH / 2) return;
     const fits = this.bytesPerFrame ? this.cache.capacity(this.bytesPerFrame) : 4 * BATCH;
     // Two thirds of the cache go to frames to come: the rest keeps where one has been.
-    const reach = Math.min(this.meta.n_frames - 1, Math.max(BATCH, Math.floor((2 * fits) / 3)), 400, fits - 1);
+    const reach = Math.min(this.meta.n_frames - 1, Math.max(BATCH, Math.floor((2 * fits) / 3)), REACH, fits - 1);
     const wanted: [number, number][] = [];
     for (const f of around(frame, this.direction, this.meta.n_frames, reach, loop || playing)) {
       const key = frameKey(sample, f);
@@ -476,6 +484,8 @@ export class Session {
   }
 
   private current: Frame | null = null;
+  /** What the surfaces and atoms in the scene were made from. */
+  private readonly painted = { skin: "", atoms: "", triangles: 0 };
 
   /** Put the current frame and state into the scene. */
   private paint(): void {
@@ -489,8 +499,20 @@ export class Session {
       this.secondScale ??= meta.second_range ? { window: meta.second_range, logarithmic: false } : fieldScale(frame.second, frame.scale2, hasBothSigns(frame.second));
       mapped = picture.field(frame, "second", shift, this.secondScale, state.colormap);
     }
-    drawn.triangles = picture.drawSurfaces(drawn.result.lobes, state.repeat, (lobe) => this.lobeColor(lobe), state.opacity, mapped);
-    picture.drawAtoms(frame, shift, state.repeat, state.show_atoms, state.show_bonds);
+    // Surfaces and atoms are the dear parts: a slice that moves must not have them uploaded anew.
+    const { repeat, opacity, show_atoms, show_bonds } = state;
+    const colors = drawn.result.lobes.map((lobe) => this.lobeColor(lobe));
+    const skin = JSON.stringify([drawn.result.id, repeat, opacity, mapped ? state.colormap : colors]);
+    if (skin !== this.painted.skin) {
+      this.painted.skin = skin;
+      this.painted.triangles = picture.drawSurfaces(drawn.result.lobes, repeat, colors, opacity, mapped);
+    }
+    drawn.triangles = this.painted.triangles;
+    const atoms = JSON.stringify([frame.sample, frame.frame, shift, repeat, show_atoms, show_bonds]);
+    if (atoms !== this.painted.atoms) {
+      this.painted.atoms = atoms;
+      picture.drawAtoms(frame, shift, repeat, show_atoms, show_bonds);
+    }
     picture.drawCell(state.repeat, state.show_cell, this.lineColor);
     picture.drawSlices(state.slices, state.repeat, first);
     picture.drawVolume(state.repeat, state.volume ? first : null, 1, meta.signed, Math.max(...frame.shape));
@@ -539,7 +561,7 @@ export class Session {
     for (const listener of this.listeners) listener.refresh();
   }
 
-  private complain(text: string): void {
+  complain(text: string): void {
     this.trouble = text;
     this.refresh();
   }
@@ -587,7 +609,7 @@ function fieldScale(codes: Uint16Array, scale: number, signed: boolean): FieldSc
   };
   const [high, low] = [at(0.002), at(0.995)];
   if (signed) {
-    const most = Math.max(Math.abs(high), Math.abs(low)) || halfToNumber(1);
+    const most = Math.max(Math.abs(high), Math.abs(low)) || 1;
     return { window: [-most, most], logarithmic: false };
   }
   if (low > 0 && high / low > 60) return { window: [low, high], logarithmic: true };

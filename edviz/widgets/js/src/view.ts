@@ -11,6 +11,11 @@ import type { CameraState } from "./protocol";
 import type { Listener, Session } from "./session";
 import { fractionAbove } from "./statistics";
 
+/** Text that is written only when it changes: every change has the page laid out anew. */
+function write(element: Element, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /** What tests and benchmarks read from `el.edviz.stats`. */
 export interface Stats {
   drawnFrame: number | null;
@@ -25,8 +30,8 @@ export interface Stats {
   triangles: number;
   levels: number[];
   coarse: boolean;
-  cacheFrames: number;
-  cacheBytes: number;
+  readonly cacheFrames: number;
+  readonly cacheBytes: number;
   /** Pictures drawn since the view began. */
   draws: number;
 }
@@ -35,21 +40,7 @@ export interface Stats {
 const REFINE_MS = 220;
 
 export class View implements Listener {
-  readonly stats: Stats = {
-    drawnFrame: null,
-    drawnSample: null,
-    drawTimes: [],
-    lastInputToDraw: null,
-    extractTime: null,
-    surfaceVolume: 0,
-    surfaceArea: 0,
-    triangles: 0,
-    levels: [],
-    coarse: false,
-    cacheFrames: 0,
-    cacheBytes: 0,
-    draws: 0,
-  };
+  readonly stats: Stats;
   /** Wait for the pixels of every picture, so that times include the graphics card's work. */
   measure = false;
 
@@ -73,7 +64,7 @@ export class View implements Listener {
   private readonly colorbar = h("div", { class: "edviz-colorbar", "data-edviz": "colorbar" });
   private readonly play = h("button", { type: "button", class: "edviz-play", "data-edviz": "play", click: () => this.togglePlay() });
   private readonly time: HTMLInputElement;
-  private readonly timeLabel = h("span", { class: "edviz-time", "data-edviz": "time-label" });
+  private readonly timeLabel = h("span", { class: "edviz-time", "data-edviz": "time-label" }, h("b"), h("span"));
   private readonly speed: HTMLSelectElement;
   private readonly loop = h("button", { type: "button", "data-edviz": "loop", title: "Loop", click: () => this.session.set("loop", !this.session.state.loop) }, icon("loop"));
   private readonly sample: HTMLSelectElement;
@@ -89,7 +80,26 @@ export class View implements Listener {
     private readonly session: Session,
     el: HTMLElement,
   ) {
-    const { meta } = session;
+    const { meta, cache } = session;
+    this.stats = {
+      drawnFrame: null,
+      drawnSample: null,
+      drawTimes: [],
+      lastInputToDraw: null,
+      extractTime: null,
+      surfaceVolume: 0,
+      surfaceArea: 0,
+      triangles: 0,
+      levels: [],
+      coarse: false,
+      draws: 0,
+      get cacheFrames() {
+        return cache.size;
+      },
+      get cacheBytes() {
+        return cache.bytes;
+      },
+    };
     this.histogram = new HistogramPlot(
       (index, level) => {
         this.active = index;
@@ -197,7 +207,7 @@ export class View implements Listener {
     );
     session.listeners.add(this);
     this.resized();
-    this.refresh();
+    this.refreshNow();
   }
 
   private readonly redraw = (): void => this.draw();
@@ -270,9 +280,17 @@ export class View implements Listener {
 
   // ---- drawing ---------------------------------------------------------------------------------------------------
 
+  private undrawn = false;
+  private outdated = false;
+
   /** Draw in the next animation frame, once. */
-  draw(): void {
-    if (!this.raf) this.raf = requestAnimationFrame(() => this.drawNow());
+  draw(picture = true): void {
+    this.undrawn ||= picture;
+    this.raf ||= requestAnimationFrame(() => {
+      this.raf = 0;
+      if (this.undrawn) this.drawNow();
+      if (this.outdated) this.refreshNow();
+    });
   }
 
   /**
@@ -294,8 +312,7 @@ export class View implements Listener {
   }
 
   private drawNow(fine = false): void {
-    if (this.raf) cancelAnimationFrame(this.raf);
-    this.raf = 0;
+    this.undrawn = false;
     if (this.refining) clearTimeout(this.refining);
     this.refining = null;
     const { drawn, picture } = this.session;
@@ -303,8 +320,12 @@ export class View implements Listener {
     this.clip();
     const quick = !fine && (this.orbiting || this.session.moving || isSoftware());
     picture.aim(this.camera, quick);
-    const factor = this.pixelFactor(quick);
-    drawTo(this.context, picture.scene, this.camera, Math.round(this.pixels[0] * factor), Math.round(this.pixels[1] * factor), this.measure);
+    try {
+      drawTo(this.context, picture.scene, this.camera, this.pixels, this.pixelFactor(quick), this.measure);
+    } catch {
+      if (!this.session.error) this.session.complain("this browser cannot draw in three dimensions: WebGL 2 is off or missing");
+      return;
+    }
     if (quick) this.refining = setTimeout(() => this.refine(), REFINE_MS);
     const { stats } = this;
     Object.assign(stats, {
@@ -316,8 +337,6 @@ export class View implements Listener {
       triangles: drawn.triangles,
       levels: drawn.levels,
       coarse: drawn.coarse,
-      cacheFrames: this.session.cache.size,
-      cacheBytes: this.session.cache.bytes,
       draws: stats.draws + 1,
     });
     if (!this.seen.has(drawn)) {
@@ -445,19 +464,29 @@ export class View implements Listener {
     this.session.set("level_mode", mode);
   }
 
+  /** Bring the controls up to date in the next animation frame, once, with the picture. */
   refresh(): void {
+    this.outdated = true;
+    this.draw(false);
+  }
+
+  private refreshNow(): void {
+    this.outdated = false;
     const { state, meta, drawn, error, answering } = this.session;
     const symbol = fieldSymbol(meta.kind);
-    this.play.replaceChildren(icon(state.playing ? "pause" : "play"));
     const label = state.playing ? "Pause" : "Play";
-    this.play.setAttribute("aria-label", label);
-    this.play.title = `${label} (space)`;
+    if (this.play.ariaLabel !== label) {
+      this.play.replaceChildren(icon(label.toLowerCase()));
+      this.play.ariaLabel = label;
+      this.play.title = `${label} (space)`;
+    }
     if (document.activeElement !== this.time || Number(this.time.value) !== state.frame) this.time.value = String(state.frame);
     this.time.style.setProperty("--edviz-fill", `${(100 * state.frame) / Math.max(1, meta.n_frames - 1)}%`);
     const t = femtoseconds(meta.times[state.frame] ?? state.frame);
     this.time.setAttribute("aria-valuetext", `${t} fs`);
     const place = `${state.frame + 1}\u2009/\u2009${meta.n_frames}`;
-    this.timeLabel.replaceChildren(h("b", {}, `${t} fs`), h("span", {}, place));
+    write(this.timeLabel.children[0]!, `${t} fs`);
+    write(this.timeLabel.children[1]!, place);
     if (![...this.speed.options].some((option) => Number(option.value) === state.speed)) this.speed.append(h("option", { value: state.speed }, `${digits(state.speed)}/s`));
     this.speed.value = String(state.speed);
     this.loop.setAttribute("aria-pressed", String(state.loop));
@@ -472,15 +501,15 @@ export class View implements Listener {
     this.active = Math.min(this.active, Math.max(0, targets.length - 1));
     const value = targets[this.active];
     if (document.activeElement !== this.number) this.number.value = value === undefined ? "" : String(Number((electrons ? 100 * value : value).toPrecision(4)));
-    this.unit.textContent = electrons ? "%" : prettyUnits(meta.units);
+    write(this.unit, electrons ? "%" : prettyUnits(meta.units));
     if (value !== undefined) this.level.value = String(this.sliderPosition(value));
     this.level.setAttribute("aria-valuetext", `${this.number.value} ${this.unit.textContent}`);
     this.level.disabled = value === undefined;
     const level = drawn?.levels[this.active];
     if (drawn && level !== undefined && electronsPossible) {
       const share = fractionAbove(drawn.result.ranking, level);
-      this.note.textContent = electrons ? `${symbol} = ${digits(level)} ${prettyUnits(meta.units)}` : `${digits(100 * share)} % of electrons`;
-    } else this.note.textContent = drawn && meta.signed && level !== undefined ? `lobes at ±${digits(Math.abs(level))}` : "";
+      write(this.note, electrons ? `${symbol} = ${digits(level)} ${prettyUnits(meta.units)}` : `${digits(100 * share)} % of electrons`);
+    } else write(this.note, drawn && meta.signed && level !== undefined ? `lobes at ±${digits(Math.abs(level))}` : "");
     this.root.classList.toggle("edviz-nohistogram", !state.show_histogram);
     if (drawn && state.show_histogram) {
       const markers = drawn.levels.map((x, i) => ({ level: x, color: this.session.levelColor(i, x < 0 ? -1 : 1) }));
@@ -490,14 +519,16 @@ export class View implements Listener {
     const behind = !drawn || drawn.frame !== state.frame || drawn.sample !== state.sample;
     this.loading.classList.toggle("edviz-on", behind);
     const text = !answering ? "kernel not answering: showing what was loaded" : (error ?? "");
-    this.badge.textContent = text;
+    write(this.badge, text);
     this.badge.classList.toggle("edviz-on", text !== "");
     this.badge.classList.toggle("edviz-bad", answering && error !== null);
     const where = drawn ? `${fieldName(meta.kind)} at ${t} fs, isosurface at ${drawn.levels.map((x) => digits(x)).join(", ")} ${prettyUnits(meta.units)}` : "loading";
     this.canvas.setAttribute("aria-label", where);
     const bar = this.session.colorbar();
     this.colorbar.classList.toggle("edviz-on", bar !== null);
-    if (bar) {
+    const barName = JSON.stringify(bar);
+    if (bar && this.barName !== barName) {
+      this.barName = barName;
       const strip = h("i", { style: `background: ${bar.gradient}` });
       this.colorbar.replaceChildren(h("span", {}, digits(bar.low, 2)), strip, h("span", {}, `${digits(bar.high, 2)} ${prettyUnits(bar.label)}`));
     }
@@ -507,6 +538,7 @@ export class View implements Listener {
   }
 
   private repeated = "";
+  private barName = "";
 
   dispose(): void {
     if (this.refining) clearTimeout(this.refining);

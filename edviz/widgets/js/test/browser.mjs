@@ -184,6 +184,30 @@ const tests = {
     await page.close();
   },
 
+  async "while the slider moves the surface is coarse, at rest it is not"() {
+    const page = await fresh({});
+    const seen = await page.evaluate(async () => {
+      const { edviz } = document.getElementById("v0");
+      const before = edviz.stats.triangles;
+      edviz.session.coarseFrom = 16;
+      const slider = document.querySelector("[data-edviz=time]");
+      slider.value = "4";
+      while (edviz.stats.drawnFrame !== 4) {
+        slider.dispatchEvent(new Event("input")); // the hand is still on it
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return { before, moving: edviz.stats.triangles, coarse: edviz.stats.coarse, inputs: edviz.stats.drawTimes.length };
+    });
+    assert.equal(seen.coarse, true);
+    assert.equal(seen.inputs, 1);
+    assert(seen.moving < 0.5 * seen.before, JSON.stringify(seen));
+    await page.waitForFunction(() => document.getElementById("v0").edviz.stats.coarse === false);
+    const at = await stats(page);
+    assert(at.triangles > 0.8 * seen.before);
+    assert.equal(at.drawTimes.length, 1);
+    await page.close();
+  },
+
   async "linked views share time and camera, and rest when nothing happens"() {
     const page = await fresh({ link_id: "pair" }, { link_id: "pair" });
     await page.locator("#v0 [data-edviz=time]").fill("7");
