@@ -53,6 +53,8 @@ def main(folder: Path) -> None:
             notebook.ask("panel.wait(120)")
             page.evaluate("document.querySelector('.edviz-panel').scrollIntoView()")
             page.wait_for_timeout(3000)
+            for number in range(3):
+                View(page, number).wait("edviz.session.answering", 120)
             page.screenshot(path=folder / "comparison.png")
         finally:
             lab.close()

@@ -182,6 +182,14 @@ class FrameServer:
             return sum(each.nbytes for each in self._cache.values())
 
     def _serve(self) -> None:
+        try:
+            self._serve_all()
+        except BaseException:  # the page could not be reached: the next wish starts another thread
+            with self._lock:
+                self._thread = None
+            raise
+
+    def _serve_all(self) -> None:
         while True:
             with self._lock:
                 if not self._wishes:

@@ -119,13 +119,16 @@ def test_views_of_one_model_move_together(view: View, notebook: Notebook) -> Non
 
 
 def test_linked_viewers_share_camera_and_time(view: View, notebook: Notebook) -> None:
+    shown = notebook.page.locator(".edviz")
+    before = shown.count()
     notebook.add_cell("a, b = traj.view(show_histogram=False), traj.view(show_histogram=False)\n"
                       "edviz.widgets.link(a, b)\ndisplay(a, b)")  # fmt: skip
-    left, right = View(notebook.page, 2), View(notebook.page, 3)
+    wait_for(lambda: shown.count() == before + 2)
+    left, right = View(notebook.page, before), View(notebook.page, before + 1)
     for each in (left, right):
         each.bring_into_view()
         each.wait_for_frame(0)
-    before = right.pixels()
+    unturned = right.pixels()
     left.part("canvas").scroll_into_view_if_needed()
     box = left.part("canvas").bounding_box()
     assert box is not None
@@ -138,7 +141,7 @@ def test_linked_viewers_share_camera_and_time(view: View, notebook: Notebook) ->
     position = left.read("edviz.session.state.camera.position")
     right.wait("edviz.session.state.camera !== null")
     assert right.read("edviz.session.state.camera.position") == pytest.approx(position)
-    assert np.abs(right.pixels() - before).mean() > 2
+    assert np.abs(right.pixels() - unturned).mean() > 2
     left.part("time").fill("12")
     right.wait_for_frame(12)
     wait_for(lambda: notebook.ask("print(b.frame, b.camera is not None)") == "12 True")

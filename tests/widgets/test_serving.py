@@ -135,3 +135,21 @@ def test_the_cache_stays_within_its_bound_and_keeps_what_was_used_last(trajector
     server.get(0, 2)
     assert server.cached_bytes == 2 * one
     assert server.get(0, 0) is first
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_page_that_cannot_be_reached_does_not_end_the_service(trajectory: edviz.DensityTrajectory) -> None:
+    page, reachable = Page(), threading.Event()
+
+    def send(content: dict, buffers: list[bytes]) -> None:
+        if not reachable.is_set():
+            raise ConnectionError("gone")
+        page(content, buffers)
+
+    server = FrameServer(trajectory, send)
+    server.want(1, [[0, 0], [0, 1]])
+    server.join(10)
+    reachable.set()
+    server.want(2, [[0, 3]])
+    server.join(10)
+    assert page.frames == [(0, 3)]

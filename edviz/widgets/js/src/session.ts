@@ -171,6 +171,12 @@ export class Session {
       // A want may have been replaced by another page's: ask again while the frame shown depends on it.
       if (!this.cache.has(this.key())) this.ask();
       this.refresh();
+      // A kernel that was only slow must not count as gone for good.
+      setTimeout(() => {
+        if (this.closed || this.answering) return;
+        this.send({ type: "hello" });
+        this.expectAnswer();
+      }, PATIENCE_MS);
     }, PATIENCE_MS);
   }
 
