@@ -165,7 +165,7 @@ def run(
         }
         if overwrite and path.exists():
             path.unlink()
-        extended = _state_of_file(path) if not parts_folder(path).is_dir() and path.exists() else None
+        extended = _state_of_file(path) if path.exists() and unfinished(path) is None else None
         writer = PartWriter(
             path,
             cell=np.asarray(system.cell),
@@ -209,11 +209,12 @@ class _Dynamics:
     def take_up(self, extended: tuple[float, NDArray[Any], NDArray[Any]] | None) -> None:
         """Go on from the last checkpoint, or from the last frame of a complete file."""
         file = self.writer.folder / _STATE
-        if extended is not None:
+        if extended is not None:  # newer than any state: the folder is what a kill left after folding, or new
             time, positions, velocities = extended
             self.step = self.produce_from + round(time / self.timestep)
             self.atoms.arrays["positions"][:] = positions
             self.atoms.arrays["momenta"][:] = velocities / units.fs * self.atoms.get_masses()[:, None]
+            self._write_state()
         elif file.exists():
             state = json.loads(file.read_text(encoding="utf-8"))
             last_frame = (state["step"] - self.produce_from) // self.save_every * self.save_every * self.timestep
@@ -308,6 +309,10 @@ class _Dynamics:
     def _checkpoint(self) -> None:
         """First the frames, then the state: a kill between the two repeats steps, and loses nothing."""
         self.writer.flush()
+        self._write_state()
+        self._start_engine()
+
+    def _write_state(self) -> None:
         state = {
             "step": self.step,
             "positions": self.atoms.positions.tolist(),
@@ -316,7 +321,6 @@ class _Dynamics:
         file = self.writer.folder / _STATE
         with replacing(file, file.with_suffix(".tmp")) as temporary:
             temporary.write_text(json.dumps(state), encoding="utf-8")
-        self._start_engine()
 
 
 def _engine(engine: str | Engine, temperature: float, options: Mapping[str, Any] | None) -> Engine:

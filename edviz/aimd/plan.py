@@ -88,6 +88,10 @@ def check_atoms(atoms: Atoms) -> None:
     """Raise ArgumentError if no dynamics can start from these atoms."""
     if len(atoms) < 2:
         raise ArgumentError(f"dynamics needs at least 2 atoms; got {len(atoms)}")
+    if atoms.constraints:
+        raise ArgumentError(
+            "constraints are not kept in this dynamics: remove them (atoms.set_constraint()), all atoms move"
+        )
     cell = np.asarray(atoms.cell)
     if not np.isfinite(cell).all() or not np.linalg.det(cell) > 1e-6:
         raise ArgumentError(

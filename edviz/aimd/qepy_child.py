@@ -25,7 +25,9 @@ def main() -> None:
     try:
         from qepy.driver import Driver
     except Exception as error:
-        wire.send(answers, {"error": f"QEpy cannot be imported: {error}"})
+        wire.send(
+            answers, {"error": f"QEpy cannot be imported: {error}; delete its environment and edviz makes it anew"}
+        )
         return
     driver: Any = None
     while True:

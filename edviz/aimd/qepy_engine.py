@@ -97,6 +97,7 @@ class QEpyEngine:
         self._child: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._first = True
+        self._atoms: Atoms | None = None
         self.n_electrons = 0.0
 
     def prepare(self, atoms: Atoms) -> None:
@@ -130,6 +131,7 @@ class QEpyEngine:
         """
         self.close()
         self.prepare(atoms)
+        self._atoms = atoms.copy()
         python = qepy_python()
         self._folder = Path(tempfile.mkdtemp(prefix="edviz-qe-"))
         for i, header in enumerate(self._headers.values()):
@@ -156,6 +158,10 @@ class QEpyEngine:
         EngineError
             QE fails, does not converge or was killed.
         """
+        if self._first and self._atoms is not None and not np.array_equal(positions, self._atoms.positions):
+            moved = self._atoms.copy()
+            moved.arrays["positions"] = np.array(positions, dtype=np.float64)
+            self.start(moved)  # QE has no density to carry along yet
         arrays = {} if self._first else {"positions": np.asarray(positions, dtype=np.float64) / BOHR}
         answer, found = self._ask({"do": "compute"}, **arrays)
         self._first = False

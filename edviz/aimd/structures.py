@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["liquid", "nearest_distance", "solid"]
 
 _U_PER_A3 = 1.66053906892  # g/cm3 of one atomic mass unit a cubic angstrom (CODATA 2022)
-_CLOSEST = 0.75  # of twice the covalent radius: lithium 1.92 angstrom, where its g(r) at 800 K is still zero
+_CLOSEST = 0.75  # of twice the covalent radius. Lithium: 1.92 angstrom; the bundled liquid at 800 K comes to 2.16
 _LATTICES: dict[str, list[list[float]]] = {
     "sc": [[0, 0, 0]],
     "bcc": [[0, 0, 0], [0.5, 0.5, 0.5]],

@@ -11,6 +11,7 @@ import long_run
 import numpy as np
 import pytest
 from ase import Atoms, units
+from ase.constraints import FixAtoms
 
 import edviz
 from edviz.errors import ArgumentError
@@ -73,13 +74,15 @@ def test_what_is_complete_is_returned_and_what_is_longer_goes_on(whole, tmp_path
     out = tmp_path / "run.h5"
     short = long_run.run(out, duration=16.0, progress=False)
     assert len(short) == 9
+    positions = short.ds.positions.values.copy()
     written = out.stat().st_mtime_ns
     same(long_run.run(out, duration=16.0, progress=False), short)
     assert out.stat().st_mtime_ns == written
     # Started anew where the whole run went on: equal within the SCF tolerance.
+    run_until_engine_dies(out, 3)
     longer = long_run.run(out, progress=False)
     assert longer.time.tolist() == whole.time.tolist()
-    assert np.array_equal(longer.ds.positions[:9], whole.ds.positions[:9])
+    assert np.array_equal(longer.ds.positions[:9], positions)
     assert longer.ds.positions.values == pytest.approx(whole.ds.positions.values, abs=1e-4)
     with pytest.raises(ArgumentError, match=r"another timestep_fs, seed: .*overwrite=True"):
         long_run.run(out, seed=8, timestep=1.0)
@@ -117,6 +120,9 @@ def test_nonsense_is_refused_before_anything_runs(pair, tmp_path):
     refused("on top of each other", Atoms("Li2", [[0, 0, 0], [0, 0, 0.5]], cell=[6, 6, 6], pbc=True))
     refused("no right-handed periodic cell", Atoms("Li2", [[0, 0, 0], [0, 0, 3]]))
     refused("pbc = True", Atoms("Li2", [[0, 0, 0], [0, 0, 3]], cell=[6, 6, 6]))
+    fixed = pair.copy()
+    fixed.set_constraint(FixAtoms([0]))
+    refused("constraints are not kept", fixed)
     refused("too coarse", grid=(4, 4, 4))
     refused("finer than any engine", grid=(1024, 32, 32))
     refused("three whole numbers", grid=(32, 32))
@@ -131,19 +137,22 @@ def test_nonsense_is_refused_before_anything_runs(pair, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failing_engine_keeps_its_frames_and_the_run_goes_on(whole, tmp_path):
+def run_until_engine_dies(out, calls):
     """An engine that dies in the middle: what QE does when memory runs out."""
     engine = edviz.aimd.QEpyEngine(cutoff=6.0, electron_temperature=800)
-    compute, calls = engine.compute, []
+    compute, left = engine.compute, iter(range(calls, 0, -1))
 
     def dying(positions):
-        calls.append(1)
-        if len(calls) == 16:
+        if next(left) == 1:
             os.kill(engine.pid, signal.SIGKILL)
         return compute(positions)
 
     engine.compute = dying
     with pytest.raises(edviz.errors.EngineError, match="killed by signal 9"):
-        long_run.run(tmp_path / "run.h5", engine=engine, engine_options=None, progress=False)
+        long_run.run(out, engine=engine, engine_options=None, progress=False)
+
+
+def test_a_failing_engine_keeps_its_frames_and_the_run_goes_on(whole, tmp_path):
+    run_until_engine_dies(tmp_path / "run.h5", 16)
     same(edviz.open(tmp_path / "run.h5"), whole[: len(edviz.open(tmp_path / "run.h5"))])
     same(long_run.run(tmp_path / "run.h5", progress=False), whole)

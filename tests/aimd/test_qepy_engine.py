@@ -50,6 +50,15 @@ def test_density_counts_the_electrons_and_goes_with_the_atoms(engine, pair):
     assert np.abs(here.density - np.roll(here.density, 1, axis=1)).max() > 2e-3
 
 
+def test_the_first_positions_need_not_be_those_of_the_start(engine, pair):
+    elsewhere = pair.positions + np.array([[0.3, 0, 0], [0, 0, 0]])
+    engine.start(pair)
+    first = engine.compute(elsewhere)
+    pair.positions = elsewhere
+    engine.start(pair)
+    assert np.array_equal(engine.compute(elsewhere).forces, first.forces)
+
+
 def test_extrapolation_changes_nothing_beyond_the_tolerance(engine, pair):
     engine.start(pair)
     path = [pair.positions + 0.02 * k * np.array([[1, 0, 1], [0, -1, 0]]) for k in range(4)]
