@@ -140,21 +140,21 @@ class LatentDynamics(nn.Module):
         return self.denormalise(normal * variance.pow(-rate / 2))
 
     def damp(self, latent: Tensor, rate: float) -> Tensor:
-        """Take a share off the longest waves of each latent, and off what its mean differs by from the training data's.
+        """Take a share off the longest waves of each latent, and set its mean to that of the training data.
 
         A rollout gives the waves of S(k)'s first shell too much power (1.2 times AIMD's, in lithium). A wave whose
         amplitude follows a[t+1] = c a[t] + noise has the power noise^2 / (1 - |c|^2), which a factor 1 - rate on each
-        step lowers. The mean must not wander either: the decoder sets the number of electrons, so nothing in its output
+        step lowers. The mean must not wander at all: the decoder sets the number of electrons, so nothing in its output
         tells of a mean that creeps away, until the latent is none that the encoder makes (in 1,000 frames the contrast
-        rose by 3 %).
-        Linear, so it commutes with translations. Ours.
+        rose by 3 %; taking 3 % of the creep off a frame did not stop it). Linear, so it commutes with translations.
+        Ours.
 
         Parameters
         ----------
         latent : Tensor
             (B, C, a, b, c), model units.
         rate : float
-            Share of the amplitude taken off, 0 to 1.
+            Share of the amplitude taken off, 0 to 1; at 0 nothing is done at all.
 
         Returns
         -------
@@ -167,9 +167,11 @@ class LatentDynamics(nn.Module):
         shape = latent.shape[-3:]
         half = [torch.fft.fftfreq(n, 1 / n) for n in shape[:2]] + [torch.fft.rfftfreq(shape[2], 1 / shape[2])]
         norm = torch.stack(torch.meshgrid(*half, indexing="ij")).square().sum(0).to(latent)
-        longest = norm < 1.5**2  # up to the shell that S(k) centres on 2 pi / L, in a cubic cell
+        factor = torch.ones_like(norm)
+        factor[norm < 1.5**2] = 1 - rate  # the shell that S(k) centres on 2 pi / L, in a cubic cell
+        factor[norm == 0] = 0
         waves = torch.fft.rfftn(self.normalise(latent), dim=axes)
-        return self.denormalise(torch.fft.irfftn(torch.where(longest, 1 - rate, 1.0) * waves, s=shape, dim=axes))
+        return self.denormalise(torch.fft.irfftn(factor * waves, s=shape, dim=axes))
 
     def _features(self, context: Tensor) -> Tensor:
         """The last latent and the scaled steps that led to it, (B, n_context * C, a, b, c)."""
