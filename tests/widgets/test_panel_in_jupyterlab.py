@@ -51,7 +51,7 @@ def test_tabs_change_the_figure(notebook: Notebook) -> None:
     page = notebook.page
     page.get_by_role("button", name="in time").click()
     title = page.locator(".edviz-figure .gtitle")
-    wait_for(lambda: title.inner_text() == "Frame by frame", 120)
+    wait_for(lambda: title.text_content() == "Frame by frame", 120)
     assert "charge" in page.locator(".edviz-panel").inner_text()
 
 
