@@ -110,7 +110,7 @@ class TrainingConfig:
         0.03, 0.0, 1.0, "1/frame", "share of its longest waves that a rollout's latent loses a frame"
     )
     variance_relaxation: float = _number(
-        0.18, 0.0, 1.0, "1/frame", "rate at which a rollout's latent variance is pulled to that of the training data"
+        0.15, 0.0, 1.0, "1/frame", "rate at which a rollout's latent variance is pulled to that of the training data"
     )
     # both stages
     weight_decay: float = _number(1e-3, 0.0, 1.0, "", "AdamW weight decay")
