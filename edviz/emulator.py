@@ -378,7 +378,7 @@ class DensityEmulator:
             writer = stack.enter_context(self._writer(out, context, line)) if out is not None else None
             for frame in _progress(range(n_frames), "rollout", "frame", progress):
                 new = self._next(state, seed, frame, sampling_steps, context_noise)
-                new = self.dynamics.relax(self.dynamics.damp(new, self.long_wave_damping), self.variance_relaxation)
+                new = self.dynamics.settle(new, self.long_wave_damping, self.variance_relaxation)
                 state = torch.cat((state[:, 1:], new[:, None]), dim=1)
                 density = self._densities(self.autoencoder.decode(new, context.grid.shape))
                 if not np.isfinite(density).all():

@@ -173,6 +173,10 @@ class LatentDynamics(nn.Module):
         waves = torch.fft.rfftn(self.normalise(latent), dim=axes)
         return self.denormalise(torch.fft.irfftn(factor * waves, s=shape, dim=axes))
 
+    def settle(self, latent: Tensor, damping: float, relaxation: float) -> Tensor:
+        """A rollout's new latent, as it goes on to be context: `damp` first, then `relax`. Same shape."""
+        return self.relax(self.damp(latent, damping), relaxation)
+
     def _features(self, context: Tensor) -> Tensor:
         """The last latent and the scaled steps that led to it, (B, n_context * C, a, b, c)."""
         steps = context.diff(dim=1) / self.step_std[:, None, None, None]

@@ -184,17 +184,20 @@ export function sphereMaterial(): ShaderMaterial {
   });
 }
 
+/** Hands each point's fractional coordinates on, for what samples the field. */
+const FRACTION_VERTEX = /* glsl */ `
+  attribute vec3 fraction;
+  varying vec3 vFraction;
+  void main() {
+    vFraction = fraction;
+    gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0);
+  }`;
+
 /** A plane coloured by the field on it. */
 export function sliceMaterial(): ShaderMaterial {
   return new ShaderMaterial({
     uniforms: { ...fieldUniforms(), opacity: { value: 1 } },
-    vertexShader: /* glsl */ `
-      attribute vec3 fraction;
-      varying vec3 vFraction;
-      void main() {
-        vFraction = fraction;
-        gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0);
-      }`,
+    vertexShader: FRACTION_VERTEX,
     fragmentShader: /* glsl */ `
       varying vec3 vFraction;
       uniform float opacity;
@@ -217,13 +220,7 @@ export function volumeMaterial(): ShaderMaterial {
       density: { value: 1 },
       diverging: { value: false },
     },
-    vertexShader: /* glsl */ `
-      attribute vec3 fraction;
-      varying vec3 vFraction;
-      void main() {
-        vFraction = fraction;
-        gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0);
-      }`,
+    vertexShader: FRACTION_VERTEX,
     fragmentShader: /* glsl */ `
       varying vec3 vFraction;
       uniform vec3 eye;

@@ -95,8 +95,8 @@ export type Outgoing =
   | { type: "snapshot"; id: unknown }
   | { type: "bye" };
 
-export interface FrameMessage {
-  type: "frame";
+/** What is told of a frame beside its values. */
+interface FrameHeader {
   sample: number;
   frame: number;
   shape: Vec3;
@@ -104,6 +104,10 @@ export interface FrameMessage {
   min: number;
   max: number;
   electrons: number | null;
+}
+
+export interface FrameMessage extends FrameHeader {
+  type: "frame";
   /** Values are codes times this; 1 if left out. The second field has its own. */
   scale?: number;
   scale2?: number;
@@ -117,14 +121,7 @@ export type Incoming =
   | { type: "bye" };
 
 /** One frame as the page keeps it. */
-export interface Frame {
-  sample: number;
-  frame: number;
-  shape: Vec3;
-  stride: number;
-  min: number;
-  max: number;
-  electrons: number | null;
+export interface Frame extends FrameHeader {
   codes: Uint16Array;
   scale: number;
   scale2: number;
