@@ -82,8 +82,9 @@ def main() -> None:
     config = edviz.TrainingConfig.preset(
         "tiny",
         seed=options.seed,
-        autoencoder_minutes=0.45 * options.minutes,
-        diffusion_minutes=0.55 * options.minutes,
+        autoencoder_minutes=0.42 * options.minutes,
+        diffusion_minutes=0.5 * options.minutes,
+        decoder_minutes=0.08 * options.minutes,
     )
     run = edviz.train(trajectory, config, out=options.out / "run").wait()
     metrics = run.metrics()

@@ -82,7 +82,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="where to write (0.25 GB with --gigabytes)")
     arguments = parser.parse_args()
     config = edviz.TrainingConfig.preset(
-        "small", autoencoder_minutes=arguments.minutes, diffusion_minutes=arguments.minutes, augmented_copies=2
+        "small",
+        autoencoder_minutes=arguments.minutes,
+        diffusion_minutes=arguments.minutes,
+        decoder_steps=0,
+        augmented_copies=2,
     )
     folder = Path(tempfile.mkdtemp(dir=arguments.folder))
     try:

@@ -49,11 +49,20 @@ class StepDenoiser(nn.Module):
         Past latents given.
     channels, blocks : int
         Width, and half the number of residual blocks.
+    cut_contexts : bool
+        Whether some of the past latents, or all, may be unknown: the network is then told how many it has.
     """
 
-    def __init__(self, latent_channels: int, n_context: int, channels: int = 64, blocks: int = 3) -> None:
+    def __init__(
+        self, latent_channels: int, n_context: int, channels: int = 64, blocks: int = 3, cut_contexts: bool = False
+    ) -> None:
         super().__init__()
         features = 64
+        self.n_context = n_context
+        self.known: nn.Embedding | None = None
+        if cut_contexts:
+            self.known = nn.Embedding(n_context, features)
+            nn.init.zeros_(self.known.weight)
         self.embedding = NoiseEmbedding(features)
         self.network = UNet(
             in_channels=latent_channels,
@@ -67,7 +76,9 @@ class StepDenoiser(nn.Module):
             mod_features=features,
         )
 
-    def forward(self, x: Tensor, log_noise: Tensor, *, context: Tensor, log_context_noise: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, log_noise: Tensor, *, context: Tensor, log_context_noise: Tensor, known: Tensor | None = None
+    ) -> Tensor:
         """The network's raw output.
 
         Parameters
@@ -80,6 +91,11 @@ class StepDenoiser(nn.Module):
             Stacked features of the past latents, (B, n_context * C, a, b, c).
         log_context_noise : Tensor
             log of the noise on the context, (B,).
+        known : Tensor, optional
+            How many of the past latents are known, (B,) int; all where it is not given.
         """
         modulation = self.embedding(log_noise.expand(x.shape[0]), log_context_noise.expand(x.shape[0]))
+        if self.known is not None and known is not None:
+            fewer = self.known(known.clamp(max=self.n_context - 1))
+            modulation = modulation + torch.where((known < self.n_context)[:, None], fewer, 0.0)
         return self.network(x, modulation, context)

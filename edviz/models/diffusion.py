@@ -10,12 +10,16 @@ context and its level told to the network; the target is the step from the *nois
 one. The network thus learns to pull a context that has left the data back to it, which is exactly what an
 autoregressive rollout needs (compare Ho et al. 2021, arXiv 2106.15282, on conditioning augmentation, and Valevski
 et al. 2024, arXiv 2408.14837, who met the same collapse). All numbers are ours; the source's are not public.
+
+A start from nothing comes from cut contexts: in a share of the training windows the older past frames, or all of them,
+are unknown (as the condition is in Ho and Salimans 2022, arXiv 2207.12598, for another end). Where there is no past at
+all, what is diffused is the latent itself, in units of its own standard deviation. See `LatentDynamics.start`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from azula.denoise import KarrasDenoiser
@@ -32,6 +36,9 @@ SIGMA_MIN, SIGMA_MAX = 0.02, 8.0
 
 SIGMA_FIRST, SIGMA_START = 4.0, 2.0
 """Noise levels of the first call and of the solver's start, same units."""
+
+START_STEPS = 32
+"""Network calls for each of the first frames of a start from nothing."""
 
 CONTEXT_NOISE_MIN = 1e-3
 """Context noise below this counts as none (units of the latent's standard deviation)."""
@@ -66,6 +73,8 @@ class LatentDynamics(nn.Module):
         See `StepDenoiser`.
     max_context_noise : float
         Largest context noise seen in training, in units of the latent's standard deviation.
+    context_dropout : float
+        Share of the training windows whose context is cut to fewer frames, or none; above 0, `start` works.
     """
 
     latent_mean: Tensor
@@ -79,6 +88,7 @@ class LatentDynamics(nn.Module):
         channels: int = 64,
         blocks: int = 3,
         max_context_noise: float = 0.4,
+        context_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -87,13 +97,14 @@ class LatentDynamics(nn.Module):
             "channels": channels,
             "blocks": blocks,
             "max_context_noise": max_context_noise,
+            "context_dropout": context_dropout,
         }
         self.n_context = n_context
         self.latent_channels = latent_channels
         self.max_context_noise = max_context_noise
-        self.denoiser = KarrasDenoiser(
-            StepDenoiser(latent_channels, n_context, channels, blocks), VESchedule(SIGMA_MIN, SIGMA_MAX)
-        )
+        self.context_dropout = context_dropout
+        network = StepDenoiser(latent_channels, n_context, channels, blocks, cut_contexts=context_dropout > 0)
+        self.denoiser = KarrasDenoiser(network, VESchedule(SIGMA_MIN, SIGMA_MAX))
         for name in ("latent_mean", "latent_std", "step_std"):
             self.register_buffer(name, torch.ones(latent_channels))
 
@@ -182,9 +193,22 @@ class LatentDynamics(nn.Module):
         steps = context.diff(dim=1) / self.step_std[:, None, None, None]
         return torch.cat((context[:, -1], steps.flatten(1, 2)), dim=1)
 
-    def _arguments(self, context: Tensor, context_noise: Tensor) -> dict[str, Tensor]:
+    def _arguments(self, context: Tensor, context_noise: Tensor, known: Tensor | None = None) -> dict[str, Any]:
         log_noise = context_noise.clamp_min(CONTEXT_NOISE_MIN).log()
-        return {"context": self._features(context), "log_context_noise": log_noise}
+        return {"context": self._features(context), "log_context_noise": log_noise, "known": known}
+
+    def _cut(self, context: Tensor, known: Tensor) -> Tensor:
+        """Only the newest `known` frames of each context: older ones repeat the oldest of them, none at all is zero."""
+        place = torch.arange(self.n_context, device=context.device)
+        oldest = (self.n_context - known).clamp(max=self.n_context - 1)
+        rows = torch.arange(len(context), device=context.device)[:, None]
+        cut = context[rows, torch.maximum(place[None], oldest[:, None])]
+        return torch.where((known > 0).reshape(-1, 1, 1, 1, 1, 1), cut, 0.0)
+
+    def _unit(self, known: Tensor | None) -> Tensor:
+        """What a unit of the diffused step stands for: its own standard deviation, or the latent's without a past."""
+        step_std = self.step_std[:, None, None, None]
+        return step_std if known is None else torch.where(_column(known) > 0, step_std, 1.0)
 
     def _draw(
         self,
@@ -233,18 +257,24 @@ class LatentDynamics(nn.Module):
         level = self.max_context_noise * uniform.square()  # low levels, where rollouts work, seen most
         noise = self._draw((batch, *context.shape[1:]), target, generator, rows=own)
         context = context + level.reshape(-1, 1, 1, 1, 1, 1) * noise
-        step_std = self.step_std[:, None, None, None]
-        step = (target - context[:, -1]) / step_std
+        known = None
+        if self.context_dropout > 0:
+            chance, count = (self._draw((batch,), target, generator, normal=False, rows=own) for _ in range(2))
+            fewer = (count * self.n_context).long().clamp(max=self.n_context - 1)
+            known = torch.where(chance < self.context_dropout, fewer, self.n_context)
+            context = self._cut(context, known)
+        unit = self._unit(known)
+        step = (target - context[:, -1]) / unit
         log_noise = log_sigma[0] + log_sigma[1] * self._draw((batch,), target, generator)
         log_noise = log_noise.clamp(math.log(SIGMA_MIN), math.log(SIGMA_MAX))
         time = (log_noise - math.log(SIGMA_MIN)) / math.log(SIGMA_MAX / SIGMA_MIN)
         sigma = log_noise.exp()
         own_sigma = _column(sigma[own])
         noisy = step + own_sigma * self._draw((batch, *step.shape[1:]), target, generator, rows=own)
-        estimate = self.denoiser(noisy, time[own], **self._arguments(context, level)).mean
+        estimate = self.denoiser(noisy, time[own], **self._arguments(context, level, known)).mean
         weight = 1 + own_sigma.pow(-2)
         loss = (weight * (estimate - step).square()).mean()
-        return DiffusionLoss(loss, self.denormalise(context[:, -1] + step_std * estimate), sigma)
+        return DiffusionLoss(loss, self.denormalise(context[:, -1] + unit * estimate), sigma)
 
     @torch.no_grad()
     def sample(
@@ -292,3 +322,45 @@ class LatentDynamics(nn.Module):
             solve = xEABSampler(self.denoiser, steps=n_steps - 1, start=_time(SIGMA_START), silent=True)
             step = solve(step + SIGMA_START * noise, **arguments)
         return self.denormalise(context[:, -1] + self.step_std[:, None, None, None] * step)
+
+    @torch.no_grad()
+    def start(
+        self, batch: int, shape: tuple[int, int, int], generator: torch.Generator, n_steps: int = START_STEPS
+    ) -> Tensor:
+        """Draw the first frames of a trajectory from nothing: one without a past, the next with it as its past, ...
+
+        Parameters
+        ----------
+        batch : int
+            Independent starts.
+        shape : tuple of int
+            (a, b, c) of the latent.
+        generator : torch.Generator
+            Source of all noise (on the CPU).
+        n_steps : int
+            Network calls a frame. Many more than in a rollout: they are few frames, and nothing fixes the first one.
+
+        Returns
+        -------
+        Tensor
+            (B, n_context, C, a, b, c), model units: what `sample` takes.
+
+        Raises
+        ------
+        ValueError
+            If the model was trained without cut contexts.
+        """
+        if self.context_dropout == 0:
+            raise ValueError("this model was trained with whole contexts only (context_dropout = 0)")
+        like = self.latent_mean
+        context = torch.zeros((batch, self.n_context, self.latent_channels, *shape)).to(like)
+        level = torch.zeros(batch).to(like)
+        for count in range(self.n_context):
+            known = torch.full((batch,), count, device=like.device)
+            cut = self._cut(context, known)
+            noise = self._draw((batch, self.latent_channels, *shape), like, generator)
+            solve = xEABSampler(self.denoiser, steps=n_steps, start=1.0, silent=True)
+            step = solve(SIGMA_MAX * noise, **self._arguments(cut, level, known))
+            new = cut[:, -1] + self._unit(known) * step
+            context = torch.cat((context[:, 1:], new[:, None]), dim=1)
+        return self.denormalise(context)

@@ -29,6 +29,7 @@ _SHAPES = {
     "diffusion_channels": "dynamics",
     "diffusion_blocks": "dynamics",
     "max_context_noise": "dynamics",
+    "context_dropout": "dynamics",
 }
 """Fields of the configuration that the weights fix, and whose arguments say so."""
 
@@ -64,6 +65,11 @@ def assemble_emulator(run: RunDirectory, which: str = "last") -> DensityEmulator
         )
     if autoencoder["early"]:
         autoencoder |= run.load_tensors("checkpoints/autoencoder-best.pt") or {}
+    decoder = run.load_tensors("checkpoints/decoder.pt")
+    if decoder is not None and decoder["finished"]:
+        if decoder["early"]:
+            decoder |= run.load_tensors("checkpoints/decoder-best.pt") or {}
+        autoencoder = decoder  # the same encoder, a better decoder
     models = Autoencoder(**autoencoder["arguments"]), LatentDynamics(**dynamics["arguments"])
     for model, state in zip(models, (autoencoder, dynamics), strict=True):
         model.load_state_dict(state["average"])

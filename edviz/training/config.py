@@ -32,7 +32,7 @@ def _integer(default: int, low: int, high: int, unit: str, meaning: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Choices of a run: an autoencoder stage, then a latent diffusion stage.
+    """Choices of a run: an autoencoder stage, a latent diffusion stage, then the decoder once more.
 
     A stage ends at its step budget (or epochs, where given) or its wall-time budget, whichever comes first, or when
     validation has not improved for `patience` looks; the learning rate falls to zero (half a cosine) on the way.
@@ -68,6 +68,17 @@ class TrainingConfig:
     spectral_weight: float = _number(0.03, 0.0, 1e3, "", "weight of the shell-whitened Fourier error")
     spectral_cutoff: float = _number(7.5, 0.1, 1e3, "1/A", "largest wave number of that error")
     autoencoder_jsd_weight: float = _number(1e-4, 0.0, 1e3, "", "weight of the scaled Jensen-Shannon term")
+    # decoder, once more, after the diffusion
+    decoder_steps: int = _integer(
+        600, 0, 10**8, "steps", "optimiser steps of the decoder stage, which sets the lowest densities right; 0 = none"
+    )
+    decoder_epochs: float | None = _number(
+        None, 1e-3, 1e6, "epochs", "passes over the training frames, instead of decoder_steps"
+    )
+    decoder_minutes: float | None = _number(None, 0.01, 1e6, "min", "wall time of the decoder stage")
+    decoder_batch: int = _integer(4, 1, 4096, "frames", "frames a step")
+    decoder_learning_rate: float = _number(2e-3, 1e-7, 1.0, "", "peak learning rate (AdamW)")
+    relative_weight: float = _number(0.3, 0.0, 1e3, "", "weight of the relative error, root mean square of d log(rho)")
     # latent diffusion
     n_context: int = _integer(3, 1, 8, "frames", "past frames the next one is conditioned on")
     diffusion_channels: int = _integer(64, 8, 1024, "", "width of the denoiser")
@@ -78,6 +89,9 @@ class TrainingConfig:
         2.0,
         "latent standard deviations",
         "largest noise on the context in training: what keeps rollouts stable",
+    )
+    context_dropout: float = _number(
+        0.1, 0.0, 0.9, "", "share of windows whose context is cut: what lets a rollout start from nothing; 0 = none"
     )
     augmented_copies: int = _integer(
         8, 1, 4096, "", "symmetry-transformed copies of the training block encoded for the diffusion stage"
@@ -221,6 +235,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "autoencoder_minutes": 2.0,
         "diffusion_minutes": 2.5,
+        "decoder_minutes": 0.5,
         "augmented_copies": 2,
         "diffusion_blocks": 2,
     },
@@ -228,6 +243,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "autoencoder_steps": 20000,
         "autoencoder_batch": 16,
+        "decoder_steps": 5000,
+        "decoder_batch": 16,
         "fine_channels": 64,
         "coarse_channels": 192,
         "diffusion_steps": 100000,

@@ -20,7 +20,7 @@ __all__ = ["CHANGEABLE", "Requests", "end_with_parent", "start_heartbeat", "with
 
 CHANGEABLE = tuple(
     f"{stage}_{what}"
-    for stage in ("autoencoder", "diffusion")
+    for stage in ("autoencoder", "diffusion", "decoder")
     for what in ("steps", "epochs", "minutes", "learning_rate")
 )
 """Fields of the configuration that a run takes up while it works."""

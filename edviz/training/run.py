@@ -196,7 +196,7 @@ class TrainingRun:
                             bar_format="{desc:>12} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
                         )
                     bar.n = round(100 * status.get("progress", 0.0), 1)
-                    if "loss" in status and stage in ("autoencoder", "diffusion"):
+                    if "loss" in status and stage in ("autoencoder", "diffusion", "decoder"):
                         left = int(status.get("seconds_left", 0))
                         bar.set_postfix_str(
                             f"{left // 60:02d}:{left % 60:02d} left, step {status['step']}, "
@@ -240,8 +240,8 @@ class TrainingRun:
         Parameters
         ----------
         **fields
-            ``autoencoder_`` or ``diffusion_`` with ``steps``, ``epochs``, ``minutes`` or ``learning_rate``. A larger
-            budget of the diffusion lets a finished run `resume`.
+            ``autoencoder_``, ``diffusion_`` or ``decoder_`` with ``steps``, ``epochs``, ``minutes`` or
+            ``learning_rate``. A larger budget of one of the last two lets a finished run `resume`.
 
         Raises
         ------
@@ -253,8 +253,9 @@ class TrainingRun:
         changes = {**self.directory.read_json("control.json"), **fields}
         with_changes(self.config, changes)
         self.directory.write_json("control.json", changes)
-        if self.status["state"] == "finished" and any(name.startswith("diffusion_") for name in fields):
-            self.directory.write_status(state="stopped", stage="diffusion")
+        if self.status["state"] == "finished" and any(name.startswith(("diffusion_", "decoder_")) for name in fields):
+            stage = "diffusion" if any(name.startswith("diffusion_") for name in fields) else "decoder"
+            self.directory.write_status(state="stopped", stage=stage)
         return self
 
     def resume(self, device: str | None = None) -> TrainingRun:

@@ -33,7 +33,7 @@ from edviz.training.data import Augmentation, FrameBlock, load_block, stored_fra
 from edviz.training.directory import RunDirectory
 from edviz.training.loop import REPORT_SECONDS, StopRequested, train_stage
 from edviz.training.previews import reconstruction_preview, rollout_preview
-from edviz.training.stages import AutoencoderStage, DiffusionStage, encode_copies
+from edviz.training.stages import AutoencoderStage, DecoderStage, DiffusionStage, encode_copies
 
 __all__ = ["main", "make_fabric", "train"]
 
@@ -58,7 +58,7 @@ def make_fabric(config: TrainingConfig, device: str, devices: int, nodes: int = 
 
 
 def train(run: RunDirectory, fabric: Fabric, config: TrainingConfig) -> None:
-    """Train both stages of a run and write its emulator."""
+    """Train the stages of a run and write its emulator."""
     requests = Requests(run, config)
     requests.listen()
     chief = fabric.is_global_zero
@@ -98,6 +98,9 @@ def train(run: RunDirectory, fabric: Fabric, config: TrainingConfig) -> None:
     held = np.load(run["checkpoints/validation-latents.npy"], mmap_mode="r")
     second = DiffusionStage(config, grid, autoencoder, bank, held, fit, stride, dynamics)
     train_stage(second, config, run, fabric, requests, show_rollout)
+    if config.decoder_steps > 0:
+        third = DecoderStage(config, grid, fit, validation, autoencoder)
+        train_stage(third, config, run, fabric, requests, show_reconstruction)
     if chief:
         assemble_emulator(run).save(run["emulator"])
         run.write_status(state="finished", stage="done", progress=1.0, seconds_left=0.0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainingPanel"]
 
 STATIC = Path(__file__).parent / "static"
-STAGES = ("autoencoder", "diffusion")
+STAGES = ("autoencoder", "diffusion", "decoder")
 LOOK_SECONDS = 1.0
 POINTS = 300
 """Points a curve, at most: the state is stored with the notebook."""

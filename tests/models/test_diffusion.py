@@ -109,3 +109,68 @@ def test_sample_commutes_with_translations_without_noise_differences():
     model._draw = lambda *a, **k: draw(*a, **k).roll(shift, (-3, -2, -1))
     moved = model.sample(context.roll(shift, (3, 4, 5)), torch.Generator().manual_seed(1), n_steps=3, context_noise=0.1)
     torch.testing.assert_close(moved, plain.roll(shift, (2, 3, 4)), rtol=0, atol=1e-5)
+
+
+def trained_with_cut_contexts(seed=0):
+    torch.manual_seed(seed)
+    model = LatentDynamics(latent_channels=1, n_context=3, channels=8, blocks=1, context_dropout=0.5).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)  # fresh blocks are the identity: nothing would depend on anything
+    return model
+
+
+def test_a_start_from_nothing_draws_the_first_frame_in_the_latents_own_units_and_goes_on_by_steps():
+    model = LatentDynamics(latent_channels=1, n_context=3, channels=8, blocks=1, context_dropout=0.1)
+    model.latent_mean.fill_(0.7)
+    model.latent_std.fill_(2.0)
+    model.step_std.fill_(0.5)
+    model.denoiser = GaussianStep(model.denoiser.schedule, mean=0.1, std=0.9)
+    latents = (model.start(8, (8, 8, 8), torch.Generator().manual_seed(0)) - 0.7) / 2.0
+    assert latents.shape == (8, 3, 1, 8, 8, 8)
+    assert abs(latents[:, 0].mean().item() - 0.1) < 0.05
+    assert abs(latents[:, 0].std().item() - 0.9) < 0.05
+    steps = latents.diff(dim=1)
+    assert abs(steps.mean().item() - 0.5 * 0.1) < 0.02
+    assert abs(steps.std().item() - 0.5 * 0.9) < 0.03
+    assert latents.equal((model.start(8, (8, 8, 8), torch.Generator().manual_seed(0)) - 0.7) / 2.0)
+
+
+@pytest.mark.parametrize("known", [0, 1, 2])
+def test_a_cut_context_tells_the_network_nothing_of_the_frames_that_it_lacks(known):
+    model = trained_with_cut_contexts()
+    generator = torch.Generator().manual_seed(1)
+    context, other = (torch.randn(2, 3, 1, 4, 4, 4, generator=generator) for _ in range(2))
+    if known:
+        other[:, -known:] = context[:, -known:]
+    count = torch.full((2,), known)
+
+    def estimate(past, known):
+        noisy = torch.ones(2, 1, 4, 4, 4)
+        return model.denoiser(noisy, torch.tensor(0.5), **model._arguments(past, torch.zeros(2), known)).mean
+
+    with torch.no_grad():
+        cut = estimate(model._cut(context, count), count)
+        assert cut.equal(estimate(model._cut(other, count), count))
+        assert not torch.allclose(cut, estimate(context, torch.full((2,), 3)), atol=1e-4)
+        # a repeated frame is not the same as an unknown one: the network is told
+        assert not torch.allclose(cut, estimate(model._cut(context, count), torch.full((2,), 3)), atol=1e-4)
+
+
+def test_a_model_of_whole_contexts_cannot_start_from_nothing():
+    with pytest.raises(ValueError, match="context_dropout"):
+        LatentDynamics(channels=8, blocks=1).start(1, (4, 4, 4), torch.Generator())
+
+
+def test_training_on_cut_contexts_learns_the_mean_of_the_latent_without_a_past():
+    """Targets of N(0, 1) after contexts that say nothing: without a past, the loss is that of the latent itself."""
+    model = LatentDynamics(latent_channels=1, n_context=2, channels=8, blocks=1, context_dropout=0.9)
+    model.latent_mean.fill_(0.0)
+    model.step_std.fill_(0.1)
+    generator = torch.Generator().manual_seed(0)
+    context, target = torch.zeros(64, 2, 1, 4, 4, 4), torch.randn(64, 1, 4, 4, 4, generator=generator)
+    loss = model(context, target, torch.Generator().manual_seed(1))
+    assert torch.isfinite(loss.loss)
+    whole = LatentDynamics(latent_channels=1, n_context=2, channels=8, blocks=1)
+    whole.load_state_dict({k: v for k, v in model.state_dict().items() if "known" not in k})
+    # in units of the step these targets are ten wide: only where the past is known does the loss see that
+    assert loss.loss < whole(context, target, torch.Generator().manual_seed(1)).loss

@@ -35,8 +35,10 @@ def test_a_run_returns_at_once_finishes_and_gives_an_emulator(finished, frames):
     assert finished.directory.read_json("environment.json")["threads"] >= 1
     assert {"truth", "reconstruction"} <= set(finished.directory.read_json("preview-autoencoder.json"))
     assert {"aimd", "rollout"} <= set(finished.directory.read_json("preview-diffusion.json"))
-    assert set(metrics["stage"]) == {"autoencoder", "diffusion"}
-    assert metrics.groupby("stage")["step"].max().to_dict() == {"autoencoder": 12, "diffusion": 12}
+    assert set(metrics["stage"]) == {"autoencoder", "diffusion", "decoder"}
+    assert metrics.groupby("stage")["step"].max().to_dict() == dict.fromkeys(
+        ("autoencoder", "diffusion", "decoder"), 12
+    )
     assert {"reconstruction", "spectral", "jsd", "diffusion", "validation_nmae", "learning_rate"} <= set(metrics)
     emulator = finished.emulator()
     assert emulator.frame_interval == 10.0
@@ -155,7 +157,13 @@ def test_emulators_of_a_run_best_and_last_and_exported(finished, tmp_path):
 
 def test_a_run_starts_from_another_runs_weights(finished, frames, tmp_path):
     config = TrainingConfig.from_dict(
-        {**QUICK.to_dict(), "autoencoder_learning_rate": 1e-7, "diffusion_learning_rate": 1e-7, "weight_decay": 0.0}
+        {
+            **QUICK.to_dict(),
+            "autoencoder_learning_rate": 1e-7,
+            "diffusion_learning_rate": 1e-7,
+            "decoder_learning_rate": 1e-7,
+            "weight_decay": 0.0,
+        }
     )
     run = edviz.train(frames, config, out=tmp_path / "fine", device="cpu", start_from=finished).wait()
     expected, found = weights(finished), weights(run)
@@ -176,6 +184,24 @@ def test_a_finished_run_goes_on_with_a_larger_budget(finished, frames, tmp_path)
     run.resume().wait()
     assert run.metrics().query("stage == 'diffusion'")["step"].max() == 15
     assert run.emulator().provenance["metrics"]["diffusion_steps"] == 15
+
+
+def test_the_decoder_stage_mends_low_densities_and_leaves_every_latent_alone(finished, frames):
+    error = finished.metrics().query("stage == 'decoder'")["validation_relative"].dropna()
+    assert error.iloc[-1] < error.iloc[0]
+    first = finished.directory.load_tensors("checkpoints/autoencoder.pt")["average"]
+    emulator = finished.emulator()
+    changed = {
+        name.split("_")[0] for name, value in emulator.autoencoder.state_dict().items() if not value.equal(first[name])
+    }
+    assert changed == {"decoder"}
+
+
+def test_a_run_without_decoder_steps_keeps_the_decoder_that_it_has(finished, frames, tmp_path):
+    config = TrainingConfig(**{**QUICK.to_dict(), "decoder_steps": 0})
+    run = edviz.train(frames, config, out=tmp_path / "run", device="cpu").wait()
+    first = run.directory.load_tensors("checkpoints/autoencoder.pt")["average"]
+    assert all(value.equal(first[name]) for name, value in run.emulator().autoencoder.state_dict().items())
 
 
 def test_wrong_input_is_refused_before_a_process_starts(frames, tmp_path):

@@ -4,19 +4,24 @@ const SVG = "http://www.w3.org/2000/svg";
 const AIMD = "#0072B2";
 const GENERATED = "#D55E00";
 const COLORS = [[200, 240, 224], [132, 211, 194], [63, 169, 184], [36, 105, 168], [42, 36, 112]];
-const STAGES = ["autoencoder", "diffusion"];
+const STAGES = ["autoencoder", "diffusion", "decoder"];
 const SILENCE_SECONDS = 15;
 
 const TITLES = {
   loss: "loss",
   reconstruction: "reconstruction, |Δρ| / ρ̄",
   spectral: "spectral error",
+  relative: "relative error, rms Δ log ρ",
   jsd: "Jensen-Shannon term (1 = noise)",
   diffusion: "diffusion loss",
   learning_rate: "learning rate",
 };
 // validation figures in the unit of the term beside which they are drawn
-const VALIDATION = { reconstruction: ["validation_nmae", 0.01], diffusion: ["validation_diffusion", 1] };
+const VALIDATION = {
+  reconstruction: ["validation_nmae", 0.01],
+  relative: ["validation_relative", 0.01],
+  diffusion: ["validation_diffusion", 1],
+};
 
 function element(tag, className, text) {
   const made = document.createElement(tag);
@@ -245,10 +250,10 @@ function render({ model, el }) {
   notice.dataset.edviz = "notice";
   form.append(apply, notice);
 
-  const current = (state) => (STAGES.includes(state.stage) ? state.stage : state.stage === "done" || state.stage === "encoding" ? "diffusion" : "autoencoder");
+  const current = (state) => (STAGES.includes(state.stage) ? state.stage : ({ done: "decoder", encoding: "diffusion" }[state.stage] ?? "autoencoder"));
   const shown = (state) => {
     const wanted = chosen ?? current(state);
-    return chosen || state.curves?.[wanted] ? wanted : "autoencoder";
+    return chosen || state.curves?.[wanted] ? wanted : (STAGES.findLast((name) => state.curves?.[name]) ?? "autoencoder");
   };
 
   function drawStages(state) {
@@ -298,9 +303,9 @@ function render({ model, el }) {
     const stage = shown(state);
     const figures = state.curves?.[stage] ?? {};
     const previews = model.get("previews");
-    const order = ["loss", "reconstruction", "diffusion", "spectral", "jsd", "learning_rate"];
+    const order = ["loss", "reconstruction", "relative", "diffusion", "spectral", "jsd", "learning_rate"];
     const made = order.filter((name) => figures[name]?.[0].length).map((name) => curve(name, figures));
-    if (stage === "autoencoder" && previews.autoencoder) made.push(planes(previews.autoencoder));
+    if (stage !== "diffusion" && previews.autoencoder) made.push(planes(previews.autoencoder));
     if (stage === "diffusion" && previews.diffusion) made.push(histogram(previews.diffusion));
     if (stage === "diffusion" && previews.autoencoder) made.push(planes(previews.autoencoder));
     charts.replaceChildren(...(made.length ? made : [element("p", "edviz-training-note", "No figures of this stage yet.")]));
