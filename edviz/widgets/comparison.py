@@ -36,6 +36,7 @@ from edviz.plotting.scorecard_page import (
 from edviz.plotting.structure import plot_structure_factor
 from edviz.plotting.theme import AIMD, GENERATED
 from edviz.plotting.timelines import plot_timelines
+from edviz.widgets.answering import answer_in_subshell
 from edviz.widgets.figure import FigureView
 from edviz.widgets.viewer import TrajectoryViewer, link
 
@@ -226,6 +227,8 @@ class ComparisonPanel(ipywidgets.VBox):
         bar = ipywidgets.HBox(
             [self._tabs, self._scopes], layout={"justify_content": "space-between", "flex_flow": "wrap"}
         )
+        for control in (self._play, self._slider, self._tabs, self._scopes):
+            answer_in_subshell(control)
         super().__init__([ipywidgets.HTML(_STYLE), clock, columns, bar, self.note, self.figure])
         self.add_class("edviz-panel")
 

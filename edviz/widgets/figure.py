@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets as t
+
+from edviz.widgets.answering import AnsweringWidget
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FigureView"]
 
 
-class FigureView(anywidget.AnyWidget):
+class FigureView(AnsweringWidget):
     """Shows a plotly figure.
 
     Attributes

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets as t
 
 from edviz.errors import EdvizError
+from edviz.widgets.answering import AnsweringWidget
 
 if TYPE_CHECKING:
     from edviz.training import TrainingRun
@@ -78,7 +78,7 @@ def _thinned(values: list[float]) -> list[float]:
     return values[(len(values) - 1) % every :: every] if values else []
 
 
-class TrainingPanel(anywidget.AnyWidget):
+class TrainingPanel(AnsweringWidget):
     """Stage, progress, curves and pictures of a run, with buttons: ``run.panel()``.
 
     Parameters

@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
 import traitlets as t
 
@@ -29,6 +28,7 @@ from edviz.plotting.raycast import raycast
 from edviz.plotting.surfaces import level_from_fraction
 from edviz.plotting.theme import AIMD, GENERATED, field_label, field_name
 from edviz.schema import ELECTRON_KINDS
+from edviz.widgets.answering import AnsweringWidget
 from edviz.widgets.serving import FrameServer
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _VIEW_STATE = (
 ).split()
 
 
-class TrajectoryViewer(anywidget.AnyWidget):
+class TrajectoryViewer(AnsweringWidget):
     """Look at a trajectory in a notebook: ``traj.view()``.
 
     Parameters

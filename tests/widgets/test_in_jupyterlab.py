@@ -93,11 +93,6 @@ def test_what_is_set_in_python_shows_in_the_page(view: View, notebook: Notebook)
     notebook.ask("v.slices = []; v.repeat = [1, 1, 1]")
 
 
-@pytest.mark.xfail(
-    reason="JupyterLab 4.6 addresses the page's messages to the main shell, not to the widgets' subshell, once a cell "
-    "was added and runs: they wait for the cell",
-    strict=False,
-)
 def test_it_answers_while_another_cell_runs(view: View, notebook: Notebook) -> None:
     notebook.add_cell("while True:\n    time.sleep(0.01)")
     running = notebook.page.locator(".jp-InputPrompt", has_text="[*]")
@@ -169,8 +164,10 @@ def test_the_saved_notebook_is_small_and_has_a_picture(view: View, notebook: Not
     notebook.command("docmanager:save")
     wait_for(lambda: "image/png" in notebook.path.read_text())
     assert notebook.path.stat().st_size < 1_000_000
-    first = nbformat.read(notebook.path, as_version=4).cells[0].outputs[0].data
-    assert {"image/png", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(first)
+    outputs = (
+        nbformat.read(notebook.path, as_version=4).cells[0].outputs
+    )  # on a slow machine a progress bar comes first
+    assert {"image/png", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(outputs[-1].data)
 
 
 def test_after_a_kernel_restart_it_shows_what_it_has_and_says_so(view: View, notebook: Notebook) -> None:
