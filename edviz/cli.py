@@ -282,8 +282,9 @@ def _tell_statistics(generated: DensityTrajectory) -> None:
         return
     smallest, error = float(found["minimum"].min()), float(found["charge_error"].max())
     typer.echo(f"{int(found['frames'].sum())} frames looked at: rho >= {smallest:.3g} e/angstrom^3, N_e to {error:.1g}")
-    typer.echo("last tenth, and where the nine before put it (99 %):")
-    typer.echo(found[["last", "low", "high", "same"]].to_dataframe().to_string(float_format=lambda x: f"{x:.4g}"))
+    typer.echo("the last tenth, and where the nine before put it (99 %):")
+    table = found[["last", "low", "high", "same", "drift", "steady"]].to_dataframe()
+    typer.echo(table.to_string(float_format=lambda x: f"{x:.4g}"))
 
 
 @app.command()

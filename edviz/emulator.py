@@ -379,7 +379,7 @@ class DensityEmulator:
         edviz.errors.ArgumentError
             If `out` holds another rollout (the message says what differs), or a number makes no sense.
         """
-        given = list(context) if isinstance(context, (list, tuple)) else [context]
+        given = [context] if isinstance(context, DensityTrajectory) else list(context)
         if n_samples is None:
             n_samples = len(given)
         _check_numbers(n_frames, n_samples, save_every, stat_every, len(given))
@@ -417,7 +417,7 @@ class DensityEmulator:
             "history": f"rollout of {n_samples} samples, seed {seed}, every {save_every}. frame kept",
             "attrs": {"settings": json.dumps(settings)},
         }
-        times = clock + self.frame_interval * save_every * np.arange(1, n_frames // save_every + 1)
+        times = clock + self.frame_interval * save_every * np.arange(1.0, n_frames // save_every + 1)
         to = InMemory(times, fixed) if out is None else InFile(out, times, fixed, overwrite)
         with to:
             done = to.begin(grid, self.device) or self._begin(frames, grid, n_samples)

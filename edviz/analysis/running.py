@@ -7,9 +7,10 @@ rollout was meant to be or how often it was stopped.
 
 The question they answer is whether the last tenth is as the nine before it. If tenths are long against the memory of
 the liquid (a tenth of a picosecond in lithium), their means are close to independent Gaussian numbers, and the
-next one lies with probability `CONFIDENCE` in Student's prediction interval,
-mean +- t(n - 1) s sqrt(1 + 1/n) of the n before (e.g. G. J. Hahn and W. Q. Meeker, Statistical Intervals, 1991, section
-4.3).
+next one lies with probability `CONFIDENCE` in Student's prediction interval, mean +- t(n - 1) s sqrt(1 + 1/n) of the n
+before (e.g. G. J. Hahn and W. Q. Meeker, Statistical Intervals, 1991); distances are compared by their logarithms. A
+steady drift widens that interval as much as it moves the last tenth, so a line through all ten is tested for a slope
+as well.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from edviz.analysis.correlation import K_MAX, Shells, relative_rmse
 from edviz.analysis.divergence import jensen_shannon
 from edviz.analysis.frames import TrajectoryLike, as_trajectory
 from edviz.analysis.histogram import PERCENTILES, LogBins, bin_coordinates, log_moments, log_power_sums, safe_log
+from edviz.analysis.slopes import fit_slope
 from edviz.errors import GridMismatchError, MissingDataError
 from edviz.grid import PeriodicGrid
 
@@ -111,7 +113,7 @@ class RunningStatistics:
     def variables(self) -> dict[str, Stored]:
         """What it knows as variables of a dataset: name -> (dims, values, attributes). Their shapes never change."""
         n_samples = len(self._sums["minimum"])
-        attrs = {"block_length": self.block_length, "n_samples": n_samples}
+        attrs: dict[str, float] = {"block_length": self.block_length, "n_samples": n_samples}
         attrs |= {"log_low": self._bins.low, "log_high": self._bins.high}
         stored: dict[str, Stored] = {
             f"running_{name}": (_DIMS[name], values.copy(), {}) for name, values in self._sums.items()
@@ -135,6 +137,7 @@ class RunningStatistics:
         return running
 
 
+_DISTANCES = ("jsd", "structure_factor_error")
 _OF_SAMPLES = ("minimum", "charge_error", "contrast")
 _EXTREMES: dict[str, np.ufunc] = {"minimum": np.minimum, "charge_error": np.maximum}
 _DIMS: dict[str, tuple[str, ...]] = {
@@ -169,10 +172,13 @@ def running_statistics(generated: TrajectoryLike) -> xr.Dataset:
     Dataset. Over `tenth` (all samples together): `frames` looked at, `minimum` (e/angstrom^3), `charge_error` (largest,
     electrons), `contrast` (standard deviation / mean), `log_mean`, `log_std`, `log_skewness` (of ln rho), `jsd` (bits,
     against the other tenths together), `structure_factor` (k) and `structure_factor_error` (relative RMSE over the
-    shells against the other tenths together); `contrast_sample` also over `sample`. Over `quantity`: `last` (the last
-    tenth's value), `low` and `high` (where it should lie with 99 % probability, by the nine before; a distance has no
-    lower limit) and `same`. Scalars: `positive`, `electrons` (worst error at most 1e-5 of them), `lasted` (both, and
-    all that is the same). A frame that is not finite ends a rollout with an error; so all frames here are.
+    shells against the other tenths together), `counts` (bin) of log10(rho); `contrast_sample` also over `sample`. Over
+    `quantity`: `last` (the last tenth's value), `low` and `high` (where it should lie with 99 % probability, by the
+    nine before; a distance has no lower limit), `same`; `drift` (change over the whole rollout, by a line through the
+    tenths; not a number for distances) and `steady` (its 99 % interval holds zero). Scalars: `positive`, `electrons`
+    (worst error at most 1e-5 of them), `lasted` (these two, and all that is the same and steady). A frame that is not
+    finite ends a rollout with an error; so all frames here are. Tenths say something once they are long against the
+    memory of the liquid: a few picoseconds for lithium.
 
     Raises
     ------
@@ -222,7 +228,10 @@ def running_statistics(generated: TrajectoryLike) -> xr.Dataset:
             [relative_rmse(s / m, o / r) for s, m, o, r in zip(structure, n, others, rest, strict=True)]
         ),
     }
-    limits = [_limits(values[:-1], name in ("jsd", "structure_factor_error")) for name, values in series.items()]
+    limits = [_limits(values[:-1], name in _DISTANCES) for name, values in series.items()]
+    slopes = [fit_slope(np.arange(10), values) for values in series.values()]
+    distance = np.array([name in _DISTANCES for name in series])
+    steady = np.array([slope.may_be_zero(CONFIDENCE) for slope in slopes]) | distance
     last = np.array([values[-1] for values in series.values()])
     low, high = np.array(limits).T
     same = (last >= low) & (last <= high) | np.isnan(last)  # a grid without a whole shell has no S(k) to compare
@@ -241,9 +250,11 @@ def running_statistics(generated: TrajectoryLike) -> xr.Dataset:
             "low": ("quantity", low),
             "high": ("quantity", high),
             "same": ("quantity", same),
+            "drift": ("quantity", np.where(distance, np.nan, [10 * slope.value for slope in slopes])),
+            "steady": ("quantity", steady),
             "positive": positive,
             "electrons": electrons,
-            "lasted": positive and electrons and bool(same.all()),
+            "lasted": positive and electrons and bool(same.all() and steady.all()),
         },
         coords={
             "tenth": np.arange(1, 11),
@@ -254,10 +265,11 @@ def running_statistics(generated: TrajectoryLike) -> xr.Dataset:
     )
 
 
-def _limits(before: NDArray[np.float64], one_sided: bool) -> tuple[float, float]:
+def _limits(before: NDArray[np.float64], distance: bool) -> tuple[float, float]:
     """Student's prediction interval for one more value like these."""
     n = len(before)
-    tail = 1 - CONFIDENCE if one_sided else (1 - CONFIDENCE) / 2
-    half = float(stats.t.ppf(1 - tail, n - 1) * before.std(ddof=1) * np.sqrt(1 + 1 / n))
-    middle = float(before.mean())
-    return (-np.inf if one_sided else middle - half), middle + half
+    values = np.log(before) if distance else before
+    tail = 1 - CONFIDENCE if distance else (1 - CONFIDENCE) / 2
+    half = float(stats.t.ppf(1 - tail, n - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / n))
+    middle = float(values.mean())
+    return (0.0, float(np.exp(middle + half))) if distance else (middle - half, middle + half)
