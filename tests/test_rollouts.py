@@ -41,11 +41,11 @@ def test_killed_rollouts_go_on_to_the_same_bits(emulator, lithium, tmp_path):
     emulator.save(tmp_path / "emulator")
     lithium[:3].to_file(tmp_path / "context.h5")
     script = Path(__file__).parent / "killed_rollout.py"
-    arguments = [str(tmp_path / "emulator"), str(tmp_path / "context.h5"), str(tmp_path), "4", "1"]
+    arguments = [str(tmp_path / "emulator"), str(tmp_path / "context.h5"), str(tmp_path), "3", "1"]
     done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == 4 and all(one["bits"] and one["same"] for one in found), found
+    assert len(found) == 3 and all(one["bits"] and one["same"] for one in found), found
     assert sum(one["kills"] for one in found) >= 3, found
     assert any(any(one["parts"]) for one in found), found  # at least one was killed halfway
 
