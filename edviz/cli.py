@@ -151,8 +151,9 @@ def train(
         _watch(run)
 
 
-def _watch(run: TrainingRun) -> None:
-    """Wait with a bar; Ctrl-C, or the SIGTERM of a batch system, stops the run so that it can be resumed."""
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """The SIGTERM of a batch system arrives as Ctrl-C does."""
     import signal
 
     def interrupted(*_: object) -> None:
@@ -160,13 +161,20 @@ def _watch(run: TrainingRun) -> None:
 
     before = signal.signal(signal.SIGTERM, interrupted)
     try:
-        run.wait()
-    except KeyboardInterrupt:
-        run.stop()
-        typer.echo(f"stopped; the same command, or edviz runs resume {run.directory.path}, goes on")
-        raise typer.Exit(130) from None
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _watch(run: TrainingRun) -> None:
+    """Wait with a bar; Ctrl-C, or the SIGTERM of a batch system, stops the run so that it can be resumed."""
+    with _stoppable():
+        try:
+            run.wait()
+        except KeyboardInterrupt:
+            run.stop()
+            typer.echo(f"stopped; the same command, or edviz runs resume {run.directory.path}, goes on")
+            raise typer.Exit(130) from None
     if run.status["state"] == "finished":
         typer.echo(f"emulator: {run.directory['emulator']}")
     else:
@@ -237,14 +245,46 @@ def rollout(
     frames: Annotated[int, typer.Option(help="frames to generate")] = 1000,
     samples: Annotated[int, typer.Option(help="independent trajectories")] = 1,
     seed: Annotated[int, typer.Option(help="random seed")] = 0,
+    save_every: Annotated[int, typer.Option(help="keep one frame in so many; the others are not even decoded")] = 1,
+    stat_every: Annotated[int, typer.Option(help="look at one frame in so many for the statistics")] = 10,
+    overwrite: Annotated[bool, typer.Option(help="start anew instead of going on")] = False,
 ) -> None:
-    """Generate a trajectory, streamed to a file."""
+    """Generate a trajectory, streamed to a file; the same command goes on where a stopped one ended.
+
+    With more --frames it continues a finished file.
+
+    Example: edviz rollout lithium-800K sample:lithium-800K:test long.h5 --frames 100000 --save-every 100
+    """
     import edviz
 
-    with _plain_errors():
+    with _plain_errors(), _stoppable():
         model = edviz.load_emulator(emulator)
-        generated = model.rollout(_trajectory(context), n_frames=frames, n_samples=samples, seed=seed, out=out)
+        start = _trajectory(context)
+        try:
+            generated = model.rollout(
+                start, frames, samples, seed, out, save_every=save_every, stat_every=stat_every, overwrite=overwrite
+            )
+        except KeyboardInterrupt:
+            typer.echo(f"stopped; the same command goes on with {out}")
+            raise typer.Exit(130) from None
         typer.echo(f"{out}: {generated!r}")
+        _tell_statistics(generated)
+
+
+def _tell_statistics(generated: DensityTrajectory) -> None:
+    """What a rollout's running statistics say of it."""
+    from edviz.errors import MissingDataError
+
+    try:
+        found = generated.running_statistics()
+    except MissingDataError as reason:
+        typer.echo(str(reason))
+        return
+    smallest, error = float(found["minimum"].min()), float(found["charge_error"].max())
+    typer.echo(f"{int(found['frames'].sum())} frames looked at: rho >= {smallest:.3g} e/angstrom^3, N_e to {error:.1g}")
+    typer.echo("the last tenth, and where the nine before put it (99 %):")
+    table = found[["last", "low", "high", "same", "drift", "steady"]].to_dataframe()
+    typer.echo(table.to_string(float_format=lambda x: f"{x:.4g}"))
 
 
 @app.command()

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import warnings
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from edviz.analysis.running import RunningStatistics, log_range
 from edviz.errors import (
+    ArgumentError,
     GridMismatchError,
     MissingDataError,
     ModelFileError,
@@ -31,11 +33,10 @@ from edviz.errors import (
     WriteError,
 )
 from edviz.grid import PeriodicGrid
-from edviz.io import open as open_trajectory
-from edviz.io.parts import PartWriter
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
 from edviz.models.seeding import torch_generator
+from edviz.rollouts import InFile, InMemory, Progress, fingerprint
 from edviz.samples import emulator_folder, sample_names
 from edviz.trajectory import DensityTrajectory
 
@@ -157,7 +158,9 @@ class DensityEmulator:
     def _matching(self, trajectory: DensityTrajectory, allow_mismatch: bool, timed: bool = True) -> DensityTrajectory:
         """Check that a trajectory is what the emulator was trained on; subsample finer frame intervals."""
         if trajectory.is_ensemble:
-            raise MissingDataError("the emulator takes a single trajectory; choose one sample: traj.sample(0).")
+            raise MissingDataError(
+                "the emulator takes a single trajectory; choose one sample: traj.sample(0). A rollout takes a list."
+            )
         problems = []
         if trajectory.grid.shape != self.grid.shape:
             cure = f"traj.resample_grid({self.grid.shape})"
@@ -311,12 +314,15 @@ class DensityEmulator:
     @torch.no_grad()
     def rollout(
         self,
-        context: DensityTrajectory,
+        context: DensityTrajectory | Sequence[DensityTrajectory],
         n_frames: int,
-        n_samples: int = 1,
+        n_samples: int | None = None,
         seed: int = 0,
         out: str | Path | None = None,
         *,
+        save_every: int = 1,
+        stat_every: int = 10,
+        overwrite: bool = False,
         sampling_steps: int | None = None,
         context_noise: float | None = None,
         allow_mismatch: bool = False,
@@ -324,19 +330,29 @@ class DensityEmulator:
     ) -> DensityTrajectory:
         """Generate trajectories, frame after frame, from the last frames of a context.
 
+        With `out`, the same call goes on where a stopped one ended, and gives what it would have given, bit for bit on
+        the same machine; with more frames it continues a finished file.
+
         Parameters
         ----------
-        context : DensityTrajectory
-            Its last n_context frames start every sample; finer frame intervals that divide are subsampled
-            with a notice.
+        context : DensityTrajectory, or a list of them
+            The last n_context frames start every sample; a list starts each sample with its own. Any run at the
+            conditions of the training data will do. Finer frame intervals that divide are subsampled with a notice.
         n_frames : int
-            Frames to generate (the context's are not repeated).
-        n_samples : int
-            Independent trajectories, generated side by side.
+            Frames to generate (the context's are not repeated), rounded down to a multiple of `save_every`.
+        n_samples : int, optional
+            Independent trajectories, generated side by side; by default one a context.
         seed : int
             The same seed gives the same rollout.
         out : path, optional
-            Stream to this file instead of memory; a kill loses at most the part being written.
+            Stream to this file instead of memory; a kill loses at most a minute and the frames up to the next one kept.
+        save_every : int
+            Keep frames save_every, 2 save_every, ... only. Others are not decoded, which is a good part of the cost.
+        stat_every : int
+            Look at frames stat_every, 2 stat_every, ... for the running statistics, kept or not: see
+            `DensityTrajectory.running_statistics`. They take the same memory for any length.
+        overwrite : bool
+            Throw away what is at `out`.
         sampling_steps : int, optional
             Denoiser calls a frame, instead of the emulator's default.
         context_noise : float, optional
@@ -349,52 +365,91 @@ class DensityEmulator:
         Returns
         -------
         DensityTrajectory
-            (sample, time, a, b, c); its clock goes on from the context's last frame.
+            (sample, time, a, b, c); its clock goes on from the context's last frame. Contexts that end at different
+            times make it count from 0, with a notice.
 
         Raises
         ------
         edviz.errors.GridMismatchError
-            If the context is not what the emulator was trained on.
+            If a context is not what the emulator was trained on.
         edviz.errors.MissingDataError
-            If the context is too short.
+            If a context is too short.
         edviz.errors.NonFiniteError
-            If the context or a generated frame holds a NaN.
+            If a context or a generated frame holds a NaN.
+        edviz.errors.ArgumentError
+            If `out` holds another rollout (the message says what differs), or a number makes no sense.
         """
-        if n_frames < 1 or n_samples < 1:
-            raise MissingDataError(f"n_frames = {n_frames} and n_samples = {n_samples} must be at least 1.")
-        context = self._matching(context, allow_mismatch)
-        k = self.n_context
-        if len(context) < k:
-            raise MissingDataError(
-                f"the context needs {k} frames {self.frame_interval:g} fs apart; got {len(context)}."
-            )
-        latents = self._encode(context, len(context) - k, len(context))
-        state = latents.expand(n_samples, *latents.shape)
-        time = context.time[-1] + self.frame_interval * np.arange(1, n_frames + 1)
-        line = f"rollout of {n_frames} frames, {n_samples} samples, seed {seed}"
-        shape = (n_samples, n_frames, *context.grid.shape)
-        memory = np.empty(shape if out is None else (0,), np.float32)
-        with ExitStack() as stack:
-            writer = stack.enter_context(self._writer(out, context, line)) if out is not None else None
-            for frame in _progress(range(n_frames), "rollout", "frame", progress):
-                new = self._next(state, seed, frame, sampling_steps, context_noise)
-                new = self.dynamics.settle(new, self.long_wave_damping, self.variance_relaxation)
-                state = torch.cat((state[:, 1:], new[:, None]), dim=1)
-                density = self._densities(self.autoencoder.decode(new, context.grid.shape))
-                if not np.isfinite(density).all():
-                    raise NonFiniteError(
-                        f"frame {frame} of the rollout is not a number: the emulator is unfit for this context."
-                    )
-                if writer is None:
-                    memory[:, frame] = density
-                else:
-                    writer.append(density, float(time[frame]))
-        return open_trajectory(out) if out is not None else self._trajectory(memory, time, context, line)
+        given = [context] if isinstance(context, DensityTrajectory) else list(context)
+        if n_samples is None:
+            n_samples = len(given)
+        _check_numbers(n_frames, n_samples, save_every, stat_every, len(given))
+        starts = [self._matching(one, allow_mismatch) for one in given]
+        for one in starts:
+            if len(one) < self.n_context:
+                raise MissingDataError(
+                    f"the context needs {self.n_context} frames {self.frame_interval:g} fs apart; got {len(one)}."
+                )
+        starts = [one[len(one) - self.n_context :] for one in starts]
+        grid, clock = starts[0].grid, _clock(starts)
+        if any(one.grid.shape != grid.shape for one in starts):
+            raise GridMismatchError("the contexts of one rollout need one grid: traj.resample_grid(...) gives it.")
+        frames = [self._tensor(one, 0, self.n_context) for one in starts]
+        settings = {
+            "emulator": fingerprint([*self.autoencoder.state_dict().items(), *self.dynamics.state_dict().items()]),
+            "context": fingerprint((str(clock), one) for one in frames),
+            "seed": int(seed),
+            "n_samples": int(n_samples),
+            "save_every": int(save_every),
+            "stat_every": int(stat_every),
+            "sampling_steps": self.sampling_steps if sampling_steps is None else sampling_steps,
+            "context_noise": self.context_noise if context_noise is None else context_noise,
+            "noise_gain": self.noise_gain,
+            "long_wave_damping": self.long_wave_damping,
+            "variance_relaxation": self.variance_relaxation,
+            "frame_interval_fs": self.frame_interval,
+        }
+        fixed = {
+            "cell": grid.cell,
+            "numbers": _numbers(starts[0]),
+            "density_kind": self.density_kind,
+            "n_electrons": self.n_electrons,
+            "source": SOURCE,
+            "history": f"rollout of {n_samples} samples, seed {seed}, every {save_every}. frame kept",
+            "attrs": {"settings": json.dumps(settings)},
+        }
+        times = clock + self.frame_interval * save_every * np.arange(1.0, n_frames // save_every + 1)
+        to = InMemory(times, fixed) if out is None else InFile(out, times, fixed, overwrite)
+        with to:
+            done = to.begin(grid, self.device) or self._begin(frames, grid, n_samples)
+            n_frames = n_frames // save_every * save_every
+            with _progress(None, "rollout", "frame", progress, initial=done.frame, total=n_frames) as bar:
+                while done.frame < n_frames:
+                    new = self._next(done.state, seed, done.frame, sampling_steps, context_noise)
+                    new = self.dynamics.settle(new, self.long_wave_damping, self.variance_relaxation)
+                    done.state = torch.cat((done.state[:, 1:], new[:, None]), dim=1)
+                    done.frame += 1
+                    bar.update()
+                    keep, look = done.frame % save_every == 0, done.frame % stat_every == 0
+                    if not (keep or look):
+                        continue
+                    density = self._densities(self.autoencoder.decode(new, grid.shape))
+                    if not np.isfinite(density).all():
+                        raise NonFiniteError(
+                            f"frame {done.frame - 1} of the rollout is not a number: the emulator is unfit for this "
+                            "context."
+                        )
+                    if look:
+                        done.statistics.update(density)
+                    if keep:
+                        to.append(density, done)
+        return to.finish()
 
-    def _writer(self, out: str | Path, context: DensityTrajectory, line: str) -> PartWriter:
-        attributes = {"density_kind": self.density_kind, "n_electrons": self.n_electrons}
-        attributes |= {"source": SOURCE, "history": line}
-        return PartWriter(out, cell=context.grid.cell, attrs=attributes, numbers=_numbers(context))
+    def _begin(self, frames: Sequence[Tensor], grid: PeriodicGrid, n_samples: int) -> Progress:
+        """The latents of one context for all samples, or of one for each, and statistics that have seen nothing."""
+        latents = torch.stack([self.autoencoder.encode(one) for one in frames])
+        seen = self._densities(self.autoencoder.decode(latents[:, -1], grid.shape))
+        statistics = RunningStatistics(grid, self.n_electrons, n_samples, log_range(seen))
+        return Progress(0, latents.expand(n_samples, *latents.shape[1:]).contiguous(), statistics)
 
     # Files ----------------------------------------------------------------------------------------------------
 
@@ -540,11 +595,39 @@ def _numbers(trajectory: DensityTrajectory) -> np.ndarray | None:
     return trajectory.ds["numbers"].values if "numbers" in trajectory.ds else None
 
 
+def _check_numbers(n_frames: int, n_samples: int, save_every: int, stat_every: int, n_contexts: int) -> None:
+    """Raise if a rollout's numbers make no sense."""
+    if n_frames < 1 or n_samples < 1:
+        raise MissingDataError(f"n_frames = {n_frames} and n_samples = {n_samples} must be at least 1.")
+    for name, value in {"save_every": save_every, "stat_every": stat_every}.items():
+        if value < 1 or value != int(value):
+            raise ArgumentError(f"{name} is a whole number from 1 on; got {value}.")
+    if n_frames < save_every:
+        raise ArgumentError(f"{n_frames} frames end before the first one that save_every={save_every} keeps.")
+    if n_contexts not in (1, n_samples):
+        raise ArgumentError(
+            f"{n_contexts} contexts and {n_samples} samples: give one context for all samples, or one for each."
+        )
+
+
+def _clock(starts: Sequence[DensityTrajectory]) -> float:
+    """Time that a rollout counts from: the end of its contexts, or 0 if they end at different times."""
+    ends = [float(one.time[-1]) for one in starts]
+    if max(ends) - min(ends) < 1e-6:
+        return ends[0]
+    warnings.warn(
+        "the contexts end at different times: the rollout counts from 0 at the end of each. Lead times against one "
+        "AIMD run mean nothing for it.",
+        stacklevel=3,
+    )
+    return 0.0
+
+
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _progress(items: Any, label: str, unit: str, show: bool = True) -> Any:
+def _progress(items: Any, label: str, unit: str, show: bool = True, **options: Any) -> Any:
     """A bar with rate and time left that appears only when the work takes over two seconds."""
-    return tqdm(items, desc=label, unit=unit, delay=2.0, disable=not show)
+    return tqdm(items, desc=label, unit=unit, delay=2.0, disable=not show, **options)

@@ -469,6 +469,7 @@ class DensityTrajectory:
         two_point_correlation: Callable[..., Any]
         intermediate_scattering: Callable[..., Any]
         dynamic_structure_factor: Callable[..., Any]
+        running_statistics: Callable[..., Any]
         find_atoms: Callable[..., Any]
         found_fraction: Callable[..., Any]
         difference: Callable[..., Any]
@@ -590,6 +591,7 @@ DELEGATES: dict[str, str] = {
     "two_point_correlation": "edviz.analysis.pair:two_point_correlation",
     "intermediate_scattering": "edviz.analysis.scattering:intermediate_scattering",
     "dynamic_structure_factor": "edviz.analysis.scattering:dynamic_structure_factor",
+    "running_statistics": "edviz.analysis.running:running_statistics",
     "find_atoms": "edviz.analysis.atoms:find_atoms",
     "found_fraction": "edviz.analysis.atoms:found_fraction",
     "difference": "edviz.analysis.difference:difference",

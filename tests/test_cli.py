@@ -38,6 +38,31 @@ def test_rollout_then_evaluate(small, tmp_path):
     assert "how it was judged" in page.read_text(encoding="utf-8")
 
 
+def test_a_rollout_goes_on_when_the_command_is_repeated(small, tmp_path, monkeypatch):
+    from edviz.emulator import DensityEmulator
+
+    out = str(tmp_path / "long.h5")
+    command = ["rollout", "lithium-800K", str(small), out, "--frames", "6", "--save-every", "2", "--stat-every", "3"]
+    original = DensityEmulator._next
+
+    def stop(self, state, seed, frame, *more):
+        if frame == 5:
+            raise KeyboardInterrupt
+        return original(self, state, seed, frame, *more)
+
+    monkeypatch.setattr(DensityEmulator, "_next", stop)
+    stopped = runner.invoke(app, command)
+    assert stopped.exit_code == 130 and "same command goes on" in stopped.output
+    assert len(edviz.open(out)) == 2
+    monkeypatch.setattr(DensityEmulator, "_next", original)
+    done = runner.invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "every 20 fs" in done.output and "stat_every" in done.output  # too few frames for tenths, it says
+    assert len(edviz.open(out)) == 3
+    other = runner.invoke(app, [*command, "--seed", "1"])
+    assert other.exit_code == 1 and "seed (0 there, 1 here)" in other.output and "Traceback" not in other.output
+
+
 def test_help_tells_what_a_trajectory_can_be():
     result = runner.invoke(app, ["evaluate", "--help"], env={"COLUMNS": "120"})
     assert result.exit_code == 0 and "sample:NAME" in result.output and "--html" in result.output

@@ -43,9 +43,10 @@ from edviz.io.native import (
     write_frame,
 )
 
-__all__ = ["PartWriter", "finished_parts", "parts_folder", "unfinished"]
+__all__ = ["PartWriter", "carried_by", "finished_parts", "parts_folder", "unfinished"]
 
 _HEADER = "header.json"
+_CARRIED = "carried"
 _PART_BYTES = 64 << 20
 _PART_FRAMES = 64
 
@@ -148,6 +149,7 @@ class PartWriter:
             _check_cell(self._cell)
         self._frames_per_part = frames_per_part
         self._buffer: list[dict[str, NDArray[Any]]] = []
+        self._carried: dict[str, Small] = {}
         self._frame_shapes: dict[str, tuple[int, ...]] = {}
         self._last_time = -np.inf
         #: Frames in finished parts.
@@ -187,7 +189,9 @@ class PartWriter:
         """Time of the last frame, fs; None before the first."""
         return float(self._last_time) if self.n_frames else None
 
-    def append(self, density: ArrayLike, time: float, **variables: ArrayLike) -> None:
+    def append(
+        self, density: ArrayLike, time: float, *, carried: Mapping[str, Small] | None = None, **variables: ArrayLike
+    ) -> None:
         """Add one frame.
 
         Parameters
@@ -196,6 +200,10 @@ class PartWriter:
             (na, nb, nc), or (sample, na, nb, nc) for an ensemble; unit as in the schema.
         time
             In fs, later than the frame before.
+        carried
+            What stands for the run as a whole after this frame, such as the state to go on from: small variables
+            without a time, name -> (dims, values, attributes), of the same shapes at every frame. Each part holds
+            those of its last frame, and so does the file.
         **variables
             Further variables of the schema that have a time: positions (atom, 3), velocities, forces, energy,
             temperature, magnetization (component, na, nb, nc), or cell (3, 3) if it changes.
@@ -214,6 +222,8 @@ class PartWriter:
             self._frame_shapes = {name: values.shape for name, values in frame.items()}
         self._buffer.append(frame)
         self._last_time = float(frame["time"])
+        if carried is not None:
+            self._carried = {name: (dims, values, {**at, _CARRIED: 1}) for name, (dims, values, at) in carried.items()}
         if len(self._buffer) >= self._part_length(frame):
             self.flush()
 
@@ -407,7 +417,7 @@ class PartWriter:
 
     def _layout(self) -> tuple[dict[str, Small], dict[str, FieldHeader]]:
         """Headers for the frames in the buffer: small variables with their values, fields without."""
-        small: dict[str, Small] = {}
+        small: dict[str, Small] = dict(self._carried)
         fields: dict[str, FieldHeader] = {}
         ensemble = len(self._frame_shapes["density"]) == 4
         if self._cell is not None:
@@ -444,7 +454,25 @@ class PartWriter:
             sizes["atom"] = self._numbers.size
         if "magnetization" in self._frame_shapes:
             sizes["component"] = self._frame_shapes["magnetization"][-4]
+        for dims, values, _ in self._carried.values():
+            sizes |= dict(zip(dims, values.shape, strict=True))
         return sizes
+
+
+def carried_by(part: Path) -> dict[str, Small]:
+    """What the frames up to the end of a part, or of a file, carry: see `PartWriter.append`.
+
+    Raises
+    ------
+    TruncatedFileError
+        If the file is damaged.
+    """
+    with _opened(part) as file:
+        return {
+            name: (dims_of(stored), stored[()], attributes_of(stored))
+            for name, stored in file.items()
+            if isinstance(stored, h5py.Dataset) and _CARRIED in stored.attrs
+        }
 
 
 def _check_cell(cell: NDArray[np.float64]) -> None:
@@ -500,6 +528,7 @@ def _fold(folder: Path, path: Path) -> None:
                     isinstance(stored, h5py.Dataset)
                     and not schema.is_field(dims_of(stored))
                     and not is_bare_dimension(stored)
+                    and _CARRIED not in stored.attrs
                 ):
                     small.setdefault(name, []).append(stored[()])
     with _opened(parts[0]) as file:
@@ -511,6 +540,7 @@ def _fold(folder: Path, path: Path) -> None:
             dims = dims_of(file[name])
             values = np.concatenate(pieces, axis=dims.index("time")) if "time" in dims else pieces[0]
             merged[name] = (dims, values, attributes_of(file[name], coding=True))
+        merged |= carried_by(parts[-1])
         fields = {
             name: FieldHeader(dims_of(stored), stored.dtype, attributes_of(stored, coding=True))
             for name, stored in file.items()

@@ -228,6 +228,8 @@ def _concatenated(
         combine_attrs="override",
     )
     static = first.ds.drop_vars([*in_time, "time"])
+    # What stands for the run so far (`PartWriter.append`) is the last file's.
+    static = static.assign({key: v for key, v in trajectories[-1].ds.variables.items() if "carried" in v.attrs})
     ds = xr.merge([static, joined], combine_attrs="override", compat="override", join="override")
     ds.attrs = dict(first.ds.attrs)
     ds.encoding["source"] = str(paths[0])

@@ -80,6 +80,31 @@ def test_a_whole_run(start, path, trajectory):
         assert plain["positions"].attrs["units"] == "angstrom"
 
 
+def test_what_is_carried_is_that_of_the_last_frame(start, path, trajectory):
+    def carried(i):
+        state = np.full((2, 3), i, np.float32)
+        return {"state": (("row", "column"), state, {"step": i}), "total": (("row",), np.arange(2) + i, {})}
+
+    writer = start()
+    for i in range(3):
+        writer.append(trajectory.frame(i), trajectory.time[i], carried=carried(i))
+    writer.flush()  # a part of two frames and one of one
+    resumed = PartWriter.resume(path)
+    for n, last in ((3, 2), (4, 3)):
+        ds = edviz.open(path).ds
+        assert ds.sizes["time"] == n and (ds["state"].values == last).all() and ds["state"].attrs["step"] == last
+        found = parts.carried_by(parts.finished_parts(resumed.folder)[-1])
+        assert found["state"][2]["step"] == last and (found["total"][1] == np.arange(2) + last).all()
+        if n == 3:
+            resumed.append(trajectory.frame(3), trajectory.time[3], carried=carried(3))
+            resumed.flush()
+    resumed.close()
+    whole = edviz.open(path).ds
+    assert (
+        (whole["state"].values == 3).all() and whole["state"].attrs["step"] == 3 and whole["density"].sizes["time"] == 4
+    )
+
+
 def test_the_file_is_the_one_that_saving_at_once_gives(start, path, trajectory):
     with start() as writer:
         feed(writer, trajectory, range(5))
