@@ -240,7 +240,7 @@ def stop_run(path: Folder) -> None:
 @app.command()
 def rollout(
     emulator: Annotated[str, typer.Argument(help="lithium-800K, or a saved emulator's folder")],
-    context: Annotated[str, typer.Argument(help="a trajectory whose last frames start the rollout")],
+    context: Annotated[str, typer.Argument(help="a trajectory whose last frames start the rollout, or: nothing")],
     out: Annotated[Path, typer.Argument(help="the file to write")],
     frames: Annotated[int, typer.Option(help="frames to generate")] = 1000,
     samples: Annotated[int, typer.Option(help="independent trajectories")] = 1,
@@ -259,7 +259,7 @@ def rollout(
 
     with _plain_errors(), _stoppable():
         model = edviz.load_emulator(emulator)
-        start = _trajectory(context)
+        start = None if context == "nothing" else _trajectory(context)
         try:
             generated = model.rollout(
                 start, frames, samples, seed, out, save_every=save_every, stat_every=stat_every, overwrite=overwrite

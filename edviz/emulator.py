@@ -33,7 +33,7 @@ from edviz.errors import (
     WriteError,
 )
 from edviz.grid import PeriodicGrid
-from edviz.models.autoencoder import Autoencoder
+from edviz.models.autoencoder import STRIDE, Autoencoder, working_shape
 from edviz.models.diffusion import LatentDynamics
 from edviz.models.seeding import torch_generator
 from edviz.rollouts import InFile, InMemory, Progress, fingerprint
@@ -44,6 +44,10 @@ __all__ = ["DensityEmulator", "load_emulator"]
 
 FORMAT_VERSION = 1
 SOURCE = "edviz emulator"
+BURN_IN = 30
+"""Frames thrown away at a start from nothing: three times as long as lithium's density remembers, at 10 fs."""
+_START_KEY = 2**40
+"""Noise of a start from nothing is drawn under this and the following numbers, far from those of the frames."""
 
 
 class DensityEmulator:
@@ -314,7 +318,7 @@ class DensityEmulator:
     @torch.no_grad()
     def rollout(
         self,
-        context: DensityTrajectory | Sequence[DensityTrajectory],
+        context: DensityTrajectory | Sequence[DensityTrajectory] | None,
         n_frames: int,
         n_samples: int | None = None,
         seed: int = 0,
@@ -335,9 +339,11 @@ class DensityEmulator:
 
         Parameters
         ----------
-        context : DensityTrajectory, or a list of them
+        context : DensityTrajectory, or a list of them, or None
             The last n_context frames start every sample; a list starts each sample with its own. Any run at the
             conditions of the training data will do. Finer frame intervals that divide are subsampled with a notice.
+            None starts from nothing: the first latents are drawn by the model (`LatentDynamics.start`), and the clock
+            starts at 0 after BURN_IN frames, which are thrown away. Only emulators trained with cut contexts can.
         n_frames : int
             Frames to generate (the context's are not repeated), rounded down to a multiple of `save_every`.
         n_samples : int, optional
@@ -373,26 +379,18 @@ class DensityEmulator:
         edviz.errors.GridMismatchError
             If a context is not what the emulator was trained on.
         edviz.errors.MissingDataError
-            If a context is too short.
+            If a context is too short, or none is given and the emulator needs one.
         edviz.errors.NonFiniteError
             If a context or a generated frame holds a NaN.
         edviz.errors.ArgumentError
             If `out` holds another rollout (the message says what differs), or a number makes no sense.
         """
-        given = [context] if isinstance(context, DensityTrajectory) else list(context)
+        given = [context] if isinstance(context, DensityTrajectory) else list(context or [])
         if n_samples is None:
-            n_samples = len(given)
-        _check_numbers(n_frames, n_samples, save_every, stat_every, len(given))
-        starts = [self._matching(one, allow_mismatch) for one in given]
-        for one in starts:
-            if len(one) < self.n_context:
-                raise MissingDataError(
-                    f"the context needs {self.n_context} frames {self.frame_interval:g} fs apart; got {len(one)}."
-                )
-        starts = [one[len(one) - self.n_context :] for one in starts]
-        grid, clock = starts[0].grid, _clock(starts)
-        if any(one.grid.shape != grid.shape for one in starts):
-            raise GridMismatchError("the contexts of one rollout need one grid: traj.resample_grid(...) gives it.")
+            n_samples = max(1, len(given))
+        _check_numbers(n_frames, n_samples, save_every, stat_every, 1 if context is None else len(given))
+        starts = self._starts(given, allow_mismatch)
+        grid, clock = (starts[0].grid, _clock(starts)) if starts else (self.grid, 0.0)
         frames = [self._tensor(one, 0, self.n_context) for one in starts]
         settings = {
             "emulator": fingerprint([*self.autoencoder.state_dict().items(), *self.dynamics.state_dict().items()]),
@@ -410,7 +408,7 @@ class DensityEmulator:
         }
         fixed = {
             "cell": grid.cell,
-            "numbers": _numbers(starts[0]),
+            "numbers": _numbers(starts[0]) if starts else None,
             "density_kind": self.density_kind,
             "n_electrons": self.n_electrons,
             "source": SOURCE,
@@ -420,7 +418,7 @@ class DensityEmulator:
         times = clock + self.frame_interval * save_every * np.arange(1.0, n_frames // save_every + 1)
         to = InMemory(times, fixed) if out is None else InFile(out, times, fixed, overwrite)
         with to:
-            done = to.begin(grid, self.device) or self._begin(frames, grid, n_samples)
+            done = to.begin(grid, self.device) or self._begin(frames, grid, n_samples, seed)
             n_frames = n_frames // save_every * save_every
             with _progress(None, "rollout", "frame", progress, initial=done.frame, total=n_frames) as bar:
                 while done.frame < n_frames:
@@ -444,12 +442,42 @@ class DensityEmulator:
                         to.append(density, done)
         return to.finish()
 
-    def _begin(self, frames: Sequence[Tensor], grid: PeriodicGrid, n_samples: int) -> Progress:
-        """The latents of one context for all samples, or of one for each, and statistics that have seen nothing."""
-        latents = torch.stack([self.autoencoder.encode(one) for one in frames])
+    def _starts(self, given: Sequence[DensityTrajectory], allow_mismatch: bool) -> list[DensityTrajectory]:
+        """The frames that each context gives to a rollout; none where it starts from nothing."""
+        if not given and self.dynamics.context_dropout == 0:
+            raise MissingDataError(
+                "this emulator was trained with whole contexts only (context_dropout = 0), so it cannot start from "
+                f"nothing: give it {self.n_context} frames of a trajectory."
+            )
+        starts = [self._matching(one, allow_mismatch) for one in given]
+        for one in starts:
+            if len(one) < self.n_context:
+                raise MissingDataError(
+                    f"the context needs {self.n_context} frames {self.frame_interval:g} fs apart; got {len(one)}."
+                )
+        if any(one.grid.shape != starts[0].grid.shape for one in starts):
+            raise GridMismatchError("the contexts of one rollout need one grid: traj.resample_grid(...) gives it.")
+        return [one[len(one) - self.n_context :] for one in starts]
+
+    def _begin(self, frames: Sequence[Tensor], grid: PeriodicGrid, n_samples: int, seed: int) -> Progress:
+        """The latents of one context for all samples, one for each, or of none; statistics that have seen nothing."""
+        if frames:
+            latents = torch.stack([self.autoencoder.encode(one) for one in frames])
+        else:
+            latents = self._from_nothing(n_samples, seed)
         seen = self._densities(self.autoencoder.decode(latents[:, -1], grid.shape))
         statistics = RunningStatistics(grid, self.n_electrons, n_samples, log_range(seen))
         return Progress(0, latents.expand(n_samples, *latents.shape[1:]).contiguous(), statistics)
+
+    def _from_nothing(self, n_samples: int, seed: int) -> Tensor:
+        """Contexts that the model draws itself, after BURN_IN frames."""
+        a, b, c = (n // STRIDE for n in working_shape(self.grid.shape))
+        state = self.dynamics.start(n_samples, (a, b, c), torch_generator(seed, _START_KEY))
+        for frame in range(BURN_IN):
+            new = self._next(state, seed, _START_KEY + 1 + frame, None, None)
+            new = self.dynamics.settle(new, self.long_wave_damping, self.variance_relaxation)
+            state = torch.cat((state[:, 1:], new[:, None]), dim=1)
+        return state
 
     # Files ----------------------------------------------------------------------------------------------------
 

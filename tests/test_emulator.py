@@ -209,3 +209,23 @@ def test_bundled_rollout_neither_collapses_nor_explodes(bundled, test_block):
     assert np.abs(spread.reshape(5, 20).mean(1) / reference - 1).max() < 0.12
     np.testing.assert_allclose(electrons(generated), 54.0, rtol=1e-5)
     assert generated.density.values.min() > 0
+
+
+def test_a_start_from_nothing_is_refused_by_an_emulator_of_whole_contexts(bundled):
+    with pytest.raises(MissingDataError, match="context_dropout"):
+        bundled.rollout(None, n_frames=2)
+
+
+def test_a_start_from_nothing_counts_from_zero_and_depends_on_seed_and_sample_alone(triclinic):
+    emulator, traj = triclinic
+    torch.manual_seed(1)
+    dynamics = LatentDynamics(channels=16, blocks=1, context_dropout=0.1)
+    emulator = DensityEmulator.from_training(emulator.autoencoder, dynamics, traj, frame_interval=5.0)
+    generated = emulator.rollout(None, n_frames=3, n_samples=2, seed=4)
+    assert generated.time.tolist() == [5.0, 10.0, 15.0]
+    assert generated.density.shape == (2, 3, 13, 14, 18)
+    assert np.allclose(generated.density.mean(("a", "b", "c")) * traj.grid.volume, 10.0, rtol=1e-5)
+    first, second = generated.density.values
+    assert not np.allclose(first, second)
+    assert np.array_equal(emulator.rollout(None, n_frames=3, n_samples=2, seed=4).density, generated.density)
+    assert not np.allclose(emulator.rollout(None, n_frames=3, n_samples=2, seed=5).density, generated.density)
