@@ -414,7 +414,7 @@ class DensityEmulator:
             "density_kind": self.density_kind,
             "n_electrons": self.n_electrons,
             "source": SOURCE,
-            "history": f"rollout of {n_samples} samples, seed {seed}, every {save_every}. frame kept",
+            "history": f"rollout, {n_samples} samples, seed {seed}, one frame in {save_every} kept",
             "attrs": {"settings": json.dumps(settings)},
         }
         times = clock + self.frame_interval * save_every * np.arange(1.0, n_frames // save_every + 1)
