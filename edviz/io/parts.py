@@ -43,10 +43,10 @@ from edviz.io.native import (
     write_frame,
 )
 
-__all__ = ["PartWriter", "carried_by", "finished_parts", "parts_folder", "unfinished"]
+__all__ = ["CARRIED", "PartWriter", "carried_by", "finished_parts", "parts_folder", "unfinished"]
 
 _HEADER = "header.json"
-_CARRIED = "carried"
+CARRIED = "carried"  # attribute of the variables that stand for the run so far
 _PART_BYTES = 64 << 20
 _PART_FRAMES = 64
 
@@ -223,7 +223,7 @@ class PartWriter:
         self._buffer.append(frame)
         self._last_time = float(frame["time"])
         if carried is not None:
-            self._carried = {name: (dims, values, {**at, _CARRIED: 1}) for name, (dims, values, at) in carried.items()}
+            self._carried = {name: (dims, values, {**at, CARRIED: 1}) for name, (dims, values, at) in carried.items()}
         if len(self._buffer) >= self._part_length(frame):
             self.flush()
 
@@ -471,7 +471,7 @@ def carried_by(part: Path) -> dict[str, Small]:
         return {
             name: (dims_of(stored), stored[()], attributes_of(stored))
             for name, stored in file.items()
-            if isinstance(stored, h5py.Dataset) and _CARRIED in stored.attrs
+            if isinstance(stored, h5py.Dataset) and CARRIED in stored.attrs
         }
 
 
@@ -528,7 +528,7 @@ def _fold(folder: Path, path: Path) -> None:
                     isinstance(stored, h5py.Dataset)
                     and not schema.is_field(dims_of(stored))
                     and not is_bare_dimension(stored)
-                    and _CARRIED not in stored.attrs
+                    and CARRIED not in stored.attrs
                 ):
                     small.setdefault(name, []).append(stored[()])
     with _opened(parts[0]) as file:

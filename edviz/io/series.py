@@ -18,6 +18,7 @@ import numpy as np
 
 from edviz.errors import ArgumentError, FileFormatError, GridMismatchError, MissingDataError, SchemaError
 from edviz.io.formats import Format, recognise
+from edviz.io.parts import CARRIED
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -229,7 +230,7 @@ def _concatenated(
     )
     static = first.ds.drop_vars([*in_time, "time"])
     # What stands for the run so far (`PartWriter.append`) is the last file's.
-    static = static.assign({key: v for key, v in trajectories[-1].ds.variables.items() if "carried" in v.attrs})
+    static = static.assign({key: v for key, v in trajectories[-1].ds.variables.items() if CARRIED in v.attrs})
     ds = xr.merge([static, joined], combine_attrs="override", compat="override", join="override")
     ds.attrs = dict(first.ds.attrs)
     ds.encoding["source"] = str(paths[0])
