@@ -73,10 +73,9 @@ class DensityEmulator:
         Default noise level of the context in rollouts, in units of the latent's standard deviation.
     noise_gain : float
         Noise really put on a rollout's context, over that level (see `LatentDynamics.sample`).
-    long_wave_damping : float
-        Share of its longest waves that a rollout's latent loses a frame (see `LatentDynamics.damp`).
     variance_relaxation : float
-        Rate a frame at which a rollout's latent variance is pulled to its mean (see `LatentDynamics.relax`).
+        Rate a frame at which the power of a rollout's latent is pulled to that of the training data (see
+        `LatentDynamics.relax`).
     provenance : dict
         What it was trained on and how; written to emulator.json.
     """
@@ -93,7 +92,6 @@ class DensityEmulator:
         sampling_steps: int = 4,
         context_noise: float = 0.03,
         noise_gain: float = 1.0,
-        long_wave_damping: float = 0.0,
         variance_relaxation: float = 0.0,
         provenance: dict[str, Any] | None = None,
     ) -> None:
@@ -106,7 +104,6 @@ class DensityEmulator:
         self.sampling_steps = sampling_steps
         self.context_noise = context_noise
         self.noise_gain = noise_gain
-        self.long_wave_damping = long_wave_damping
         self.variance_relaxation = variance_relaxation
         self.provenance = provenance or {}
 
@@ -402,7 +399,6 @@ class DensityEmulator:
             "sampling_steps": self.sampling_steps if sampling_steps is None else sampling_steps,
             "context_noise": self.context_noise if context_noise is None else context_noise,
             "noise_gain": self.noise_gain,
-            "long_wave_damping": self.long_wave_damping,
             "variance_relaxation": self.variance_relaxation,
             "frame_interval_fs": self.frame_interval,
         }
@@ -423,7 +419,7 @@ class DensityEmulator:
             with _progress(None, "rollout", "frame", progress, initial=done.frame, total=n_frames) as bar:
                 while done.frame < n_frames:
                     new = self._next(done.state, seed, done.frame, sampling_steps, context_noise)
-                    new = self.dynamics.settle(new, self.long_wave_damping, self.variance_relaxation)
+                    new = self.dynamics.relax(new, self.variance_relaxation)
                     done.state = torch.cat((done.state[:, 1:], new[:, None]), dim=1)
                     done.frame += 1
                     bar.update()
@@ -475,7 +471,7 @@ class DensityEmulator:
         state = self.dynamics.start(n_samples, (a, b, c), torch_generator(seed, _START_KEY))
         for frame in range(BURN_IN):
             new = self._next(state, seed, _START_KEY + 1 + frame, None, None)
-            new = self.dynamics.settle(new, self.long_wave_damping, self.variance_relaxation)
+            new = self.dynamics.relax(new, self.variance_relaxation)
             state = torch.cat((state[:, 1:], new[:, None]), dim=1)
         return state
 
@@ -503,7 +499,6 @@ class DensityEmulator:
             "sampling_steps": self.sampling_steps,
             "context_noise": self.context_noise,
             "noise_gain": self.noise_gain,
-            "long_wave_damping": self.long_wave_damping,
             "variance_relaxation": self.variance_relaxation,
             "provenance": self.provenance,
         }
@@ -568,7 +563,6 @@ class DensityEmulator:
                 sampling_steps=description["sampling_steps"],
                 context_noise=description["context_noise"],
                 noise_gain=description.get("noise_gain", 1.0),
-                long_wave_damping=description.get("long_wave_damping", 0.0),
                 variance_relaxation=description.get("variance_relaxation", 0.0),
                 provenance=description["provenance"],
             )

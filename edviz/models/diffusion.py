@@ -40,6 +40,10 @@ SIGMA_FIRST, SIGMA_START = 4.0, 2.0
 START_STEPS = 32
 """Network calls for each of the first frames of a start from nothing."""
 
+GRID = (-3, -2, -1)
+BANDS = 8
+"""Bands of wave numbers, from 0 to the largest a grid carries: as wide as the waves of an 8^3 latent lie apart."""
+
 CONTEXT_NOISE_MIN = 1e-3
 """Context noise below this counts as none (units of the latent's standard deviation)."""
 
@@ -80,6 +84,7 @@ class LatentDynamics(nn.Module):
     latent_mean: Tensor
     latent_std: Tensor
     step_std: Tensor
+    band_power: Tensor
 
     def __init__(
         self,
@@ -107,14 +112,17 @@ class LatentDynamics(nn.Module):
         self.denoiser = KarrasDenoiser(network, VESchedule(SIGMA_MIN, SIGMA_MAX))
         for name in ("latent_mean", "latent_std", "step_std"):
             self.register_buffer(name, torch.ones(latent_channels))
+        self.register_buffer("band_power", torch.ones(latent_channels, BANDS))
 
     @torch.no_grad()
     def fit_scales(self, latents: Tensor) -> None:
-        """Set the channels' means and standard deviations from consecutive latents (T, C, a, b, c)."""
+        """Set the channels' means, standard deviations and spectra from consecutive latents (T, C, a, b, c)."""
         channel = latents.transpose(0, 1).flatten(1)
         self.latent_mean.copy_(channel.mean(1))
         self.latent_std.copy_(channel.std(1))
         self.step_std.copy_(latents.diff(dim=0).transpose(0, 1).flatten(1).std(1) / channel.std(1))
+        power = torch.cat([self._waves(self.normalise(part))[2] for part in latents.split(256)])
+        self.band_power.copy_(power.clamp_min(1e-30).log().mean(0).exp())
 
     def normalise(self, latent: Tensor) -> Tensor:
         """Model units to zero mean, unit standard deviation a channel; channels at axis -4."""
@@ -124,48 +132,41 @@ class LatentDynamics(nn.Module):
         """Inverse of `normalise`."""
         return latent * self.latent_std[:, None, None, None] + self.latent_mean[:, None, None, None]
 
+    def _waves(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Waves of a normalised latent, the band of each, and the mean power in each band (..., C, BANDS)."""
+        waves = torch.fft.rfftn(latent, dim=GRID, norm="ortho")
+        a, b, c = latent.shape[-3:]
+        axes = torch.fft.fftfreq(a), torch.fft.fftfreq(b), torch.fft.rfftfreq(c)
+        norm = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(0).sqrt()
+        band = (BANDS * norm).round().long().to(latent.device)
+        count = torch.full(band.shape, 2.0, device=latent.device)  # each stands for itself and its conjugate
+        count[..., 0] = 1
+        if c % 2 == 0:
+            count[..., -1] = 1
+        power = (waves.abs().square() * count).flatten(-3)
+        total = power.new_zeros(*power.shape[:-1], BANDS).index_add(-1, band.flatten(), power)
+        modes = count.new_zeros(BANDS).index_add(0, band.flatten(), count.flatten())
+        return waves, band, total / modes.clamp_min(1)
+
     def relax(self, latent: Tensor, rate: float) -> Tensor:
-        """Pull each latent's variance towards that of the training data: a weak thermostat of a rollout.
+        """Pull the power of each latent's waves towards that of the training data: a weak thermostat of a rollout.
 
         A step's error in the variance adds to the next one's, and nothing but the network's own pull holds the sum. As
         with the velocities of a weakly coupled thermostat (Berendsen et al., J. Chem. Phys. 81, 3684 (1984)),
-        deviations from the mean are scaled by (1 / variance)^(rate / 2). Ours; no paper on latent dynamics known to us
-        does it.
+        amplitudes are scaled by (target / power)^(rate / 2), here in each band of wave numbers and channel by itself:
+        the steps give the longest waves too much power and others too little. The target is the geometric mean over
+        training frames, since it is the logarithm that relaxes.
 
-        Parameters
-        ----------
-        latent : Tensor
-            (B, C, a, b, c), model units.
-        rate : float
-            From 0, nothing, to 1, all of the excess of log(variance) at once.
-
-        Returns
-        -------
-        Tensor
-            The same shape.
-        """
-        if rate == 0:
-            return latent
-        normal = self.normalise(latent)
-        variance = normal.square().mean((1, 2, 3, 4), keepdim=True).clamp_min(1e-12)
-        return self.denormalise(normal * variance.pow(-rate / 2))
-
-    def damp(self, latent: Tensor, rate: float) -> Tensor:
-        """Take a share off the longest waves of each latent, and set its mean to that of the training data.
-
-        A rollout gives the waves of S(k)'s first shell too much power (1.2 times AIMD's, in lithium). A wave whose
-        amplitude follows a[t+1] = c a[t] + noise has the power noise^2 / (1 - |c|^2), which a factor 1 - rate on each
-        step lowers. The mean must not wander at all: the decoder sets the number of electrons, so nothing in its output
+        The mean is set to that of the training data. The decoder sets the number of electrons, so nothing in its output
         tells of a mean that creeps away, until the latent is none that the encoder makes (in 1,000 frames the contrast
-        rose by 3 %; taking 3 % of the creep off a frame did not stop it). Linear, so it commutes with translations.
-        Ours.
+        rose by 3 %). Commutes with translations. Ours; no paper on latent dynamics known to us does it.
 
         Parameters
         ----------
         latent : Tensor
             (B, C, a, b, c), model units.
         rate : float
-            Share of the amplitude taken off, 0 to 1; at 0 nothing is done at all.
+            From 0, nothing, to 1, all of the excess of log(power) at once.
 
         Returns
         -------
@@ -174,19 +175,12 @@ class LatentDynamics(nn.Module):
         """
         if rate == 0:
             return latent
-        axes = (-3, -2, -1)
+        waves, band, power = self._waves(self.normalise(latent))
+        known = (power > 0) & (self.band_power > 0)
+        factor = torch.where(known, self.band_power / power.clamp_min(1e-30), 1.0).pow(rate / 2)
+        factor[..., 0] = 0
         shape = latent.shape[-3:]
-        half = [torch.fft.fftfreq(n, 1 / n) for n in shape[:2]] + [torch.fft.rfftfreq(shape[2], 1 / shape[2])]
-        norm = torch.stack(torch.meshgrid(*half, indexing="ij")).square().sum(0).to(latent)
-        factor = torch.ones_like(norm)
-        factor[norm < 1.5**2] = 1 - rate  # the shell that S(k) centres on 2 pi / L, in a cubic cell
-        factor[norm == 0] = 0
-        waves = torch.fft.rfftn(self.normalise(latent), dim=axes)
-        return self.denormalise(torch.fft.irfftn(factor * waves, s=shape, dim=axes))
-
-    def settle(self, latent: Tensor, damping: float, relaxation: float) -> Tensor:
-        """A rollout's new latent, as it goes on to be context: `damp` first, then `relax`. Same shape."""
-        return self.relax(self.damp(latent, damping), relaxation)
+        return self.denormalise(torch.fft.irfftn(factor[..., band] * waves, s=shape, dim=GRID, norm="ortho"))
 
     def _features(self, context: Tensor) -> Tensor:
         """The last latent and the scaled steps that led to it, (B, n_context * C, a, b, c)."""

@@ -78,8 +78,7 @@ def assemble_emulator(run: RunDirectory, which: str = "last") -> DensityEmulator
         *models, trajectory,
         frame_interval=stored_frames_per_step(trajectory, config.frame_interval) * trajectory.frame_interval,
         sampling_steps=config.sampling_steps, context_noise=config.context_noise,
-        noise_gain=config.noise_gain, long_wave_damping=config.long_wave_damping,
-        variance_relaxation=config.variance_relaxation,
+        noise_gain=config.noise_gain, variance_relaxation=config.variance_relaxation,
         provenance={
             "config": config.to_dict(), "data": run.read_json("data.json"), "metrics": _figures(run, dynamics["step"]),
             "weights": which,

@@ -120,11 +120,8 @@ class TrainingConfig:
         "",
         "noise really put on the context over that level: makes up for what few sampling steps lose",
     )
-    long_wave_damping: float = _number(
-        0.03, 0.0, 1.0, "1/frame", "share of its longest waves that a rollout's latent loses a frame"
-    )
     variance_relaxation: float = _number(
-        0.15, 0.0, 1.0, "1/frame", "rate at which a rollout's latent variance is pulled to that of the training data"
+        0.15, 0.0, 1.0, "1/frame", "rate at which the power of a rollout's latent is pulled to the training data's"
     )
     # both stages
     weight_decay: float = _number(1e-3, 0.0, 1.0, "", "AdamW weight decay")

@@ -106,7 +106,7 @@ def rollout_preview(
             state, torch_generator(config.seed, 30, number), config.sampling_steps, config.context_noise,
             config.noise_gain,
         )  # fmt: skip
-        new = dynamics.settle(new, config.long_wave_damping, config.variance_relaxation)
+        new = dynamics.relax(new, config.variance_relaxation)
         state = torch.cat((state[:, 1:], new[:, None]), dim=1)
         frames.append(autoencoder.decode(new, shape).float().cpu())
     made = torch.cat(frames)

@@ -48,30 +48,54 @@ def test_noise_gain_scales_the_noise_put_on_the_context(gain):
     assert abs((with_noise - without).std().item() - 0.1 * gain) < 0.002 * gain
 
 
+def with_spectrum(*shape):
+    """A model that knows the spectrum of smooth random latents, and some latents."""
+    model = LatentDynamics(latent_channels=2, n_context=2, channels=8, blocks=1)
+    noise = torch.randn(64, 2, *shape, generator=torch.Generator().manual_seed(0))
+    latents = 0.7 + noise + noise.roll(1, -1) + 0.5 * noise.roll((1, 1), (-3, -2))
+    model.fit_scales(latents)
+    return model, latents
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8), (8, 6, 5)])
 @pytest.mark.parametrize("rate", [0.0, 0.1, 1.0])
-def test_relaxation_takes_off_its_share_of_the_excess_variance(rate):
-    model = LatentDynamics(latent_channels=2, n_context=2, channels=8, blocks=1)
-    model.latent_mean.copy_(torch.tensor([0.7, -3.0]))
-    model.latent_std.copy_(torch.tensor([2.0, 0.1]))
-    random = torch.Generator().manual_seed(0)
-    latent = model.denormalise(
-        torch.tensor([0.8, 1.3])[:, None, None, None, None] * torch.randn(2, 2, 8, 8, 8, generator=random)
-    )
-    before, after = (model.normalise(z).square().mean((1, 2, 3, 4)).log() for z in (latent, model.relax(latent, rate)))
-    assert after.tolist() == pytest.approx(((1 - rate) * before).tolist(), abs=1e-5)
+def test_relaxation_takes_off_its_share_of_the_excess_power_of_each_band(rate, shape):
+    model, latents = with_spectrum(*shape)
+    wrong = model.denormalise(torch.tensor([0.8, 1.3])[:, None, None, None] * model.normalise(latents[:4]))
+    before, after = (model._waves(model.normalise(z))[2][..., 1:] for z in (wrong, model.relax(wrong, rate)))
+    known = before > 1e-9
+    assert known.sum() >= 4 * 2 * 5
+    excess, left = ((power / model.band_power[:, 1:]).clamp_min(1e-9).log()[known] for power in (before, after))
+    torch.testing.assert_close(left, (1 - rate) * excess, atol=1e-4, rtol=1e-4)
 
 
-def test_damping_takes_its_share_of_the_longest_waves_and_nothing_else():
-    model = LatentDynamics(latent_channels=2, n_context=2, channels=8, blocks=1)
-    model.latent_mean.copy_(torch.tensor([0.7, -3.0]))
-    latent = 3 + torch.randn(2, 2, 8, 6, 8, generator=torch.Generator().manual_seed(0))
-    damped = model.damp(latent, 0.1)
-    before, after = (torch.fft.fftn(model.normalise(z), dim=(-3, -2, -1)) for z in (latent, damped))
-    share = (after / before).real
-    for wave, expected in (((0, 0, 0), 0), ((1, 0, 0), 0.9), ((0, -1, 1), 0.9), ((1, 1, 1), 1), ((4, 3, 4), 1)):
-        assert share[..., *wave].flatten().tolist() == pytest.approx([expected] * 4, abs=1e-4)
-    shifted = model.damp(latent.roll((3, 1, 5), (-3, -2, -1)), 0.1)
-    assert torch.allclose(shifted, damped.roll((3, 1, 5), (-3, -2, -1)), atol=1e-5)
+def test_relaxation_sets_the_mean_leaves_phases_and_commutes_with_translations():
+    model, latents = with_spectrum(8, 8, 8)
+    wrong = latents[:3] + 0.2
+    relaxed = model.relax(wrong, 0.3)
+    torch.testing.assert_close(model.normalise(relaxed).mean((-3, -2, -1)), torch.zeros(3, 2), atol=1e-5, rtol=0)
+    share = (model._waves(model.normalise(relaxed))[0] / model._waves(model.normalise(wrong))[0])[..., 1:]
+    assert share.real.min() > 0
+    assert share.imag.abs().max() < 1e-3
+    shifted = model.relax(wrong.roll((3, 1, 5), (-3, -2, -1)), 0.3)
+    torch.testing.assert_close(shifted, relaxed.roll((3, 1, 5), (-3, -2, -1)), atol=1e-5, rtol=1e-5)
+
+
+def test_the_training_data_relax_to_themselves_on_average():
+    model, latents = with_spectrum(8, 8, 8)
+    before, after = (model.normalise(z).var().item() for z in (latents, model.relax(latents, 0.1)))
+    assert abs(after / before - 1) < 0.01
+
+
+def test_power_of_all_waves_is_the_variance():
+    model, latents = with_spectrum(8, 6, 5)
+    normal = model.normalise(latents[:1])
+    full = torch.fft.fftn(normal, dim=(-3, -2, -1), norm="ortho").abs().square()
+    norm = torch.stack(torch.meshgrid(*(torch.fft.fftfreq(n) for n in (8, 6, 5)), indexing="ij")).square().sum(0).sqrt()
+    for number in range(8):
+        chosen = (8 * norm).round() == number
+        if chosen.any():
+            torch.testing.assert_close(model._waves(normal)[2][..., number], full[..., chosen].mean(-1))
 
 
 def test_loss_of_the_exact_denoiser_is_its_posterior_variance():
