@@ -52,7 +52,8 @@ def make_fabric(config: TrainingConfig, device: str, devices: int, nodes: int = 
         devices=devices,
         num_nodes=nodes,
         # the others wait while the first process encodes, which takes long for long trajectories
-        strategy=DDPStrategy(timeout=timedelta(days=1)) if several else "auto",
+        # and buffers, which only the data decide, are the same everywhere
+        strategy=DDPStrategy(timeout=timedelta(days=1), broadcast_buffers=False) if several else "auto",
         precision="bf16-mixed" if low else "32-true",
     )
 

@@ -93,6 +93,20 @@ def test_torchrun_on_a_prepared_run_does_too(alone, frames, tmp_path):
     assert_same(run, alone)
 
 
+def test_one_process_without_memory_makes_all_divide_their_rows_and_the_model_is_the_same(frames, tmp_path):
+    # parts change the histograms of the Jensen-Shannon terms, so their weights are too small to matter
+    config = dataclasses.replace(TOGETHER, autoencoder_jsd_weight=1e-7, diffusion_jsd_weight=1e-7)
+    alone = edviz.train(frames, config, out=tmp_path / "alone", device="cpu").wait(False)
+    run = edviz.train(frames, config, out=tmp_path / "narrow", device="cpu", devices=2, launch=False)
+    command = [sys.executable, str(Path(__file__).with_name("narrow_worker.py")), str(run.directory.path), "cpu", "2"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert_same(run, alone)
+    for stage, step, event in zip(("autoencoder", "diffusion"), (3, 0), run.directory.read_events(), strict=True):
+        assert (event["kind"], event["stage"], event["step"], event["parts"]) == ("out of memory", stage, step, 2)
+        assert "in process 1 of 2" in event["message"] and "Computing 1 at a time" in event["message"]
+        assert run.directory.load_tensors(f"checkpoints/{stage}.pt")["parts"] == 2
+
+
 def test_batches_that_cannot_be_shared_are_refused(frames, tmp_path):
     with pytest.raises(TrainingError, match="autoencoder_batch = 2 cannot be shared by 3 devices"):
         edviz.train(frames, QUICK, out=tmp_path / "three", devices=3)
