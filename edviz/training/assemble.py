@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edviz.emulator import DensityEmulator, load_emulator
-from edviz.errors import GridMismatchError, TrainingError
+from edviz.errors import GridMismatchError, MissingDataError, SchemaError, TrainingError
 from edviz.io import open as open_trajectory
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
@@ -18,7 +18,7 @@ from edviz.training.directory import RunDirectory
 if TYPE_CHECKING:
     from edviz.trajectory import DensityTrajectory
 
-__all__ = ["assemble_emulator", "fitting_config", "open_data", "start_emulator"]
+__all__ = ["assemble_emulator", "fitting_config", "open_data", "start_emulator", "wanted_density"]
 
 _SHAPES = {
     "latent_channels": "autoencoder",
@@ -36,8 +36,45 @@ _SHAPES = {
 def open_data(run: RunDirectory) -> DensityTrajectory:
     """The trajectory that a run is trained on."""
     data = run.read_json("data.json")
-    trajectory = open_trajectory(Path(run.path, data["path"]))
+    path = Path(run.path, data["path"])
+    trajectory = wanted_density(open_trajectory(path), data.get("density"), path)
     return trajectory.split("train") if "train_end_fs" in trajectory.ds.attrs else trajectory
+
+
+def wanted_density(trajectory: DensityTrajectory, density: str | None, name: str | Path) -> DensityTrajectory:
+    """The trajectory with the density to train on: as it is, or with the frozen cores added, lazily.
+
+    Parameters
+    ----------
+    trajectory : DensityTrajectory
+        The data.
+    density : {None, "valence", "total"}
+        None takes what there is; "valence" makes sure of it; "total" adds the cores (`DensityTrajectory.with_core`).
+    name : str or Path
+        What errors call the data.
+
+    Raises
+    ------
+    edviz.errors.TrainingError
+        If there is no such choice, or the data hold another kind of density.
+    edviz.errors.MissingDataError, edviz.errors.SchemaError
+        If the cores cannot be added: no positions, an element without a tabulated core, 1s electrons already there.
+    """
+    if density is None:
+        return trajectory
+    if density not in ("valence", "total"):
+        raise TrainingError(f'density = {density!r}: choose "valence" or "total".')
+    kind = trajectory.density_kind
+    if kind == density == "total":
+        raise TrainingError(f"density = 'total': {name} holds a total density already. Leave the choice out.")
+    if kind != "valence":
+        raise TrainingError(f"density = {density!r}: {name} holds a {kind} density; this needs a valence density.")
+    if density == "valence":
+        return trajectory
+    try:
+        return trajectory.with_core()
+    except (MissingDataError, SchemaError) as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def assemble_emulator(run: RunDirectory, which: str = "last") -> DensityEmulator:

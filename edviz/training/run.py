@@ -341,6 +341,7 @@ def train(
     devices: int = 1,
     start_from: str | Path | TrainingRun | None = None,
     launch: bool = True,
+    density: str | None = None,
 ) -> TrainingRun:
     """Start a training run in a process of its own and return at once.
 
@@ -363,6 +364,9 @@ def train(
         an emulator or of another run. The same as the configuration's field of that name.
     launch : bool
         Start the process. False only prepares the folder, for ``python -m edviz.training.worker`` under torchrun.
+    density : {"valence", "total"}, optional
+        "total" trains on valence data with the frozen core of each atom added (`DensityTrajectory.with_core`), frame by
+        frame as they are read; "valence" makes sure that the data are such. By default what the data hold.
 
     Returns
     -------
@@ -371,11 +375,14 @@ def train(
     Raises
     ------
     edviz.errors.TrainingError
-        If `out` already holds a run, or the data cannot be trained on.
+        If `out` already holds a run, or the data cannot be trained on or are another kind of density.
+    edviz.errors.MissingDataError
+        If there are too few frames, or an element has no tabulated core.
     edviz.errors.WriteError
         If `out` cannot be written.
     """
     from edviz.io import open as open_trajectory
+    from edviz.training.assemble import wanted_density
     from edviz.training.data import block_frames, stored_frames_per_step
 
     if device not in ("auto", "cpu", "cuda"):
@@ -399,6 +406,7 @@ def train(
     loaded: DensityTrajectory = open_trajectory(given) if given is not None else trajectory  # type: ignore[assignment]
     if loaded.is_ensemble:
         raise TrainingError("training needs a single trajectory; choose one sample: traj.sample(0).")
+    loaded = wanted_density(loaded, density, given or "the trajectory")
     if "train_end_fs" in loaded.ds.attrs:
         loaded = loaded.split("train")
     stride = stored_frames_per_step(loaded, config.frame_interval)
@@ -418,7 +426,9 @@ def train(
     if start is not None:
         start.save(directory["start"])
     if given is None:
-        loaded.to_file(directory["data.h5"])
+        loaded.to_file(directory["data.h5"])  # cores included
+    elif density is not None:
+        description["density"] = density
     directory.write_json("data.json", {"path": str(given) if given is not None else "data.h5", **description})
     directory.write_json("config.json", config.to_dict())  # last: its presence makes the folder a run
     run = TrainingRun(directory.path)
