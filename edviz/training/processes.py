@@ -10,6 +10,7 @@ that they do together within a step, and all give the step up at the same place 
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from edviz.errors import TrainingError
+
 __all__ = [
     "OutOfMemoryElsewhere",
     "Rows",
@@ -25,6 +28,7 @@ __all__ = [
     "average_gradients",
     "average_over_processes",
     "exchange_faults",
+    "require_devices",
     "smaller_part",
     "sum_over_processes",
 ]
@@ -81,6 +85,15 @@ class Rows:
     def together(self) -> Tensor:
         """The rows that all processes compute in this part."""
         return torch.cat([torch.arange(self.size) + self.first(rank) for rank in range(self.world)])
+
+
+def require_devices(device: str, devices: int) -> None:
+    """Raise TrainingError where this machine has fewer GPUs than are asked for."""
+    if device == "cuda" and (found := torch.cuda.device_count()) < devices:
+        raise TrainingError(
+            f'device = "cuda", devices = {devices}: torch finds {found} GPUs on {platform.node()}. Ask for as many as '
+            'there are, or device = "cpu"; a CPU build of torch finds none.'
+        )
 
 
 def smaller_part(rows: int, parts: int) -> int | None:

@@ -7,7 +7,6 @@ connection do not touch it. `TrainingRun(path)` attaches to any run directory.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import signal
 import socket
@@ -17,12 +16,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from edviz.errors import MissingDataError, TrainingError, WriteError
 from edviz.training.config import TrainingConfig
 from edviz.training.directory import RunDirectory
+from edviz.training.processes import require_devices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -318,9 +317,7 @@ class TrainingRun:
 
 
 def _describe(trajectory: DensityTrajectory) -> dict[str, Any]:
-    """What the training data are: enough to tell another run's data from these."""
-    first = np.ascontiguousarray(trajectory.frame(0), dtype=np.float32)
-    last = np.ascontiguousarray(trajectory.frame(len(trajectory) - 1), dtype=np.float32)
+    """What the training data are."""
     return {
         "source": str(trajectory.ds.attrs.get("source", "")),
         "frames": len(trajectory),
@@ -329,7 +326,6 @@ def _describe(trajectory: DensityTrajectory) -> dict[str, Any]:
         "frame_interval_fs": float(trajectory.frame_interval),
         "grid": list(trajectory.grid.shape),
         "density_kind": trajectory.density_kind,
-        "sha256": hashlib.sha256(first.tobytes() + last.tobytes()).hexdigest(),
     }
 
 
@@ -382,11 +378,13 @@ def train(
         If `out` cannot be written.
     """
     from edviz.io import open as open_trajectory
-    from edviz.training.assemble import wanted_density
+    from edviz.training.assemble import fingerprint, training_part, wanted_density
     from edviz.training.data import block_frames, stored_frames_per_step
 
     if device not in ("auto", "cpu", "cuda"):
         raise TrainingError(f'device = {device!r}: choose "auto", "cpu" or "cuda".')
+    if launch:
+        require_devices(device, devices)
     config = config or TrainingConfig.preset("small")
     if start_from is not None:
         where = start_from.directory.path if isinstance(start_from, TrainingRun) else start_from
@@ -406,9 +404,8 @@ def train(
     loaded: DensityTrajectory = open_trajectory(given) if given is not None else trajectory  # type: ignore[assignment]
     if loaded.is_ensemble:
         raise TrainingError("training needs a single trajectory; choose one sample: traj.sample(0).")
-    loaded = wanted_density(loaded, density, given or "the trajectory")
-    if "train_end_fs" in loaded.ds.attrs:
-        loaded = loaded.split("train")
+    stored = training_part(loaded)
+    loaded = training_part(wanted_density(loaded, density, given or "the trajectory"))
     stride = stored_frames_per_step(loaded, config.frame_interval)
     needed = stride * (config.n_context + 1) + 1
     if len(loaded) < 10 * needed:
@@ -421,7 +418,7 @@ def train(
 
         start = start_emulator(config.start_from)
         config = fitting_config(config, start, loaded)
-    description = _describe(loaded)
+    description = {**_describe(loaded), "sha256": fingerprint(loaded if given is None else stored)}
     directory.create()
     if start is not None:
         start.save(directory["start"])

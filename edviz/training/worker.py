@@ -33,6 +33,7 @@ from edviz.training.data import Augmentation, FrameBlock, load_block, stored_fra
 from edviz.training.directory import RunDirectory
 from edviz.training.loop import REPORT_SECONDS, StopRequested, train_stage
 from edviz.training.previews import reconstruction_preview, rollout_preview
+from edviz.training.processes import require_devices
 from edviz.training.stages import AutoencoderStage, DiffusionStage, encode_copies
 
 __all__ = ["main", "make_fabric", "train"]
@@ -45,6 +46,7 @@ PREVIEW_FRAMES = 8
 def make_fabric(config: TrainingConfig, device: str, devices: int, nodes: int = 1) -> Fabric:
     """Device, precision and strategy of a run."""
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    require_devices("cuda" if cuda else "cpu", devices)
     low = config.precision == "bf16" or (config.precision == "auto" and cuda)
     several = devices * nodes > 1
     return Fabric(

@@ -1,5 +1,7 @@
 """Which density a run is trained on: what the data hold, or the frozen cores added to it."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -49,3 +51,15 @@ def test_data_without_the_density_asked_for_are_refused_by_name(frames, tmp_path
     with pytest.raises(SchemaError, match=r"full\.h5: .*holds the 1s electrons already"):
         wanted_density(full, "total", "full.h5")
     assert not (tmp_path / "run").exists()
+
+
+def test_other_data_than_the_run_was_started_with_are_noticed(frames, tmp_path):
+    path = tmp_path / "li.h5"
+    shutil.copy(frames, path)
+    run = edviz.train(path, QUICK, out=tmp_path / "run", launch=False, density="total")
+    assert len(open_data(run.directory)) == 60
+    for other in (edviz.open(frames)[:50], edviz.load_sample("lithium-800K")[401:461].resample_grid((16, 16, 16))):
+        path.unlink()
+        other.to_file(path)
+        with pytest.raises(TrainingError, match=r"li\.h5: these are not the data that the run was started with"):
+            open_data(run.directory)

@@ -188,6 +188,8 @@ def test_wrong_input_is_refused_before_a_process_starts(frames, tmp_path):
         edviz.train(traj, TrainingConfig(frame_interval=15.0), out=tmp_path / "interval")
     with pytest.raises(TrainingError, match="device"):
         edviz.train(traj, QUICK, out=tmp_path / "device", device="tpu")
+    with pytest.raises(TrainingError, match=r"devices = 1000: torch finds \d+ GPUs"):
+        edviz.train(traj, QUICK, out=tmp_path / "device", device="cuda", devices=1000)
     with pytest.raises(TrainingError, match="no training run here"):
         edviz.TrainingRun(tmp_path)
     assert not any((tmp_path / name).exists() for name in ("few", "part", "interval", "device"))
