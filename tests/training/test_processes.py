@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import edviz
 from edviz.errors import TrainingError
+from edviz.training import run as training_run
 from edviz.training.processes import Rows, smaller_part
 from tests.training.conftest import QUICK
 
@@ -31,9 +32,15 @@ def test_rows_of_all_processes_and_parts_are_the_batch():
 
 
 @pytest.fixture(scope="module")
-def alone(frames, tmp_path_factory):
+def alone(frames, forks, tmp_path_factory):
     os.environ["OMP_NUM_THREADS"] = "1"
-    return edviz.train(frames, TOGETHER, out=tmp_path_factory.mktemp("alone") / "run", device="cpu").wait(False)
+    return train_alone(frames, TOGETHER, tmp_path_factory.mktemp("alone") / "run", forks)
+
+
+def train_alone(frames, config, out, forks):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_run, "subprocess", forks)
+        return edviz.train(frames, config, out=out, device="cpu").wait(False)
 
 
 def assert_same(run, alone):
@@ -93,10 +100,10 @@ def test_torchrun_on_a_prepared_run_does_too(alone, frames, tmp_path):
     assert_same(run, alone)
 
 
-def test_one_process_without_memory_makes_all_divide_their_rows_and_the_model_is_the_same(frames, tmp_path):
+def test_one_process_without_memory_makes_all_divide_their_rows_and_the_model_is_the_same(frames, forks, tmp_path):
     # parts change the histograms of the Jensen-Shannon terms, so their weights are too small to matter
     config = dataclasses.replace(TOGETHER, autoencoder_jsd_weight=1e-7, diffusion_jsd_weight=1e-7)
-    alone = edviz.train(frames, config, out=tmp_path / "alone", device="cpu").wait(False)
+    alone = train_alone(frames, config, tmp_path / "alone", forks)
     run = edviz.train(frames, config, out=tmp_path / "narrow", device="cpu", devices=2, launch=False)
     command = [sys.executable, str(Path(__file__).with_name("narrow_worker.py")), str(run.directory.path), "cpu", "2"]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
