@@ -29,6 +29,7 @@ from lightning_fabric import Fabric
 from torch.utils.flop_counter import FlopCounterMode
 
 import edviz
+from edviz.models.autoencoder import Autoencoder
 from edviz.training.control import Requests
 from edviz.training.data import Augmentation, load_block
 from edviz.training.directory import RunDirectory
@@ -39,18 +40,24 @@ from edviz.training.stages import AutoencoderStage, DiffusionStage, Stage, encod
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "32-compiled": "32-true", "bf16-compiled": "bf16-mixed"}
 
 
-def make_stages(config: edviz.TrainingConfig, traj: edviz.DensityTrajectory) -> list[Stage]:
-    """Both stages on a trajectory, untrained."""
-    fit, validation = load_block(traj, "fit"), load_block(traj, "validation")
-    first = AutoencoderStage(config, traj.grid, fit, validation)
-    autoencoder = copy.deepcopy(first.model).eval()
+def first_stage(config: edviz.TrainingConfig, traj: edviz.DensityTrajectory) -> AutoencoderStage:
+    """The autoencoder's stage on a trajectory."""
+    return AutoencoderStage(config, traj.grid, load_block(traj, "fit"), load_block(traj, "validation"))
+
+
+def second_stage(
+    config: edviz.TrainingConfig, traj: edviz.DensityTrajectory, autoencoder: Autoencoder
+) -> DiffusionStage:
+    """The diffusion's stage on the latents of an autoencoder."""
+    autoencoder = copy.deepcopy(autoencoder).cpu().eval()
     banks = []
-    for block in (fit, validation):
+    for part in ("fit", "validation"):
+        block = load_block(traj, part)
         with torch.no_grad():
             shape = autoencoder.encode(block[0][None]).shape[1:]
         banks.append(np.zeros((1, len(block), *shape), np.float16))
         encode_copies(autoencoder, block, Augmentation(traj.grid), 0, banks[-1], lambda done: None)
-    return [first, DiffusionStage(config, traj.grid, autoencoder, *banks, fit, 1)]
+    return DiffusionStage(config, traj.grid, autoencoder, *banks, load_block(traj, "fit"), 1)
 
 
 def stepper(stage: Stage, config: edviz.TrainingConfig, fabric: Fabric, compiled: bool) -> Callable[[int], None]:
@@ -100,7 +107,10 @@ def measure_steps(config: edviz.TrainingConfig, variants: list[str], device: str
     types = {name: torch.bfloat16 if "bf16" in name else torch.float32 for name in variants}
     peaks = dict.fromkeys(types.values(), 0.0)
     print("| stage | variant | ms a step | speed | frames/s | TFLOP/s | share of peak | memory |\n" + "|---" * 8 + "|")
-    for stage in make_stages(config, edviz.load_sample("lithium-800K").split("train")):
+    traj = edviz.load_sample("lithium-800K").split("train")
+    first = first_stage(config, traj)
+    stages: list[Stage] = [first, second_stage(config, traj, first.model)]
+    for stage in stages:
         # of so many steps of the diffusion, one also has the Jensen-Shannon term: step 0
         kinds = {1: 1.0} if stage.name == "autoencoder" else {0: 1.0, 1: config.diffusion_jsd_every - 1.0}
         best = {(name, step): float("inf") for name in variants for step in kinds}
@@ -145,23 +155,28 @@ def measure_steps(config: edviz.TrainingConfig, variants: list[str], device: str
         print(f"{torch.cuda.get_device_name(where)}, least time of {rounds} rounds")
 
 
-def measure_accuracy(steps: int, seeds: int, points: int) -> None:
+def measure_accuracy(device: str, steps: int, seeds: int, points: int) -> None:
     """Print validation figures after as many steps in single precision and in bf16, for several seeds."""
     traj = edviz.load_sample("lithium-800K").split("train").resample_grid((points,) * 3)
     figures: dict[tuple[str, str], list[float]] = {}
+
+    def train(stage: Stage, config: edviz.TrainingConfig, name: str) -> Any:
+        fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[name])
+        with tempfile.TemporaryDirectory() as folder:
+            run = RunDirectory(folder)
+            model = train_stage(stage, config, run, fabric, Requests(run, config))
+        figures.setdefault((stage.name, name), []).append(stage.validate(model)[stage.figure])
+        return model
+
     for seed in range(seeds):
-        for name in ("32", "bf16"):
-            config = edviz.TrainingConfig(
-                seed=seed, autoencoder_steps=steps, diffusion_steps=steps, fine_channels=16, coarse_channels=48,
-                diffusion_channels=32, diffusion_blocks=2, average_decay=0.98, checkpoint_seconds=1e4,
-                validate_every=10**6,
-            )  # fmt: skip
-            for stage in make_stages(config, traj):
-                fabric = Fabric(accelerator="cpu", devices=1, precision=PRECISIONS[name])
-                with tempfile.TemporaryDirectory() as folder:
-                    run = RunDirectory(folder)
-                    model = train_stage(stage, config, run, fabric, Requests(run, config))
-                figures.setdefault((stage.name, name), []).append(stage.validate(model)[stage.figure])
+        config = edviz.TrainingConfig(
+            seed=seed, autoencoder_steps=steps, diffusion_steps=steps, fine_channels=16, coarse_channels=48,
+            diffusion_channels=32, diffusion_blocks=2, average_decay=0.98, checkpoint_seconds=1e4,
+            validate_every=10**6,
+        )  # fmt: skip
+        trained = [train(first_stage(config, traj), config, name) for name in ("32", "bf16")]
+        for name in ("32", "bf16"):  # on the same latents
+            train(second_stage(config, traj, trained[0]), config, name)
     for (stage_name, name), values in figures.items():
         shown = ", ".join(f"{value:.4g}" for value in values)
         print(f"{stage_name}, {name}: {shown} (seeds 0 to {seeds - 1}; mean {np.mean(values):.4g})")
@@ -205,7 +220,7 @@ def main() -> None:
     if arguments.variants:
         measure_steps(config, arguments.variants, device, arguments.rounds)
     if arguments.accuracy:
-        measure_accuracy(arguments.accuracy, arguments.seeds, arguments.points)
+        measure_accuracy(device, arguments.accuracy, arguments.seeds, arguments.points)
     if arguments.end_to_end:
         measure_whole_run(edviz.TrainingConfig.preset(arguments.preset), device)
 

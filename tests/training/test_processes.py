@@ -21,6 +21,7 @@ from tests.training.conftest import QUICK
 TOGETHER = dataclasses.replace(
     QUICK, autoencoder_steps=8, diffusion_steps=8, autoencoder_batch=4, diffusion_batch=4, diffusion_jsd_every=1,
     autoencoder_jsd_weight=0.1, diffusion_jsd_weight=0.1, checkpoint_seconds=1e4, validate_every=4,
+    precision="32",
 )  # fmt: skip
 
 
