@@ -31,6 +31,7 @@ lint: $(VENV)/ready   ## ruff and mypy
 bench: $(VENV)/ready  ## benchmarks, beside what one would use instead
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-group-by=group
+	$(BIN)/python scripts/measure_training.py
 
 lab: $(VENV)/ready    ## JupyterLab on the tutorials
 	$(BIN)/python -m jupyterlab tutorials

@@ -108,8 +108,13 @@ def _reader_option(text: str) -> tuple[str, Any]:
     return name, int(value) if value.lstrip("-").isdigit() else value
 
 
+_IN_A_JOB = ("config", "preset", "device", "devices", "density")
+"""Options of ``edviz train`` that a job file holds instead."""
+
+
 @app.command()
 def train(
+    context: typer.Context,
     data: Annotated[str, typer.Argument(help="training data: a file, or sample:lithium-800K; or a job file")],
     out: Annotated[Optional[Path], typer.Argument(help="a new folder for the run")] = None,  # noqa: UP045
     config: Annotated[Optional[Path], typer.Option(help="a JSON file of TrainingConfig fields")] = None,  # noqa: UP045
@@ -117,11 +122,16 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     devices: Annotated[int, typer.Option(help="devices that share each batch; on the CPU: processes")] = 1,
     start_from: Annotated[Optional[str], typer.Option(help="an emulator or a run whose weights to start from")] = None,  # noqa: UP045
+    density: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="total: valence data with the frozen core of each atom added; valence: make sure of it"),
+    ] = None,
     prepare: Annotated[bool, typer.Option("--prepare", help="write the run's folder and start nothing")] = False,
 ) -> None:
     """Train an emulator; goes on with the run in OUT where there is one.
 
-    JOB.json holds "data", "out" and, where wanted, "preset", "device", "devices" and any field of TrainingConfig.
+    JOB.json holds "data", "out" and, where wanted, "preset", "device", "devices", "density" and any field of
+    TrainingConfig.
 
     Example: edviz train sample:lithium-800K runs/li --preset tiny
     """
@@ -130,25 +140,38 @@ def train(
     from edviz.training.job import read_job
 
     with _plain_errors():
+        device_given = out is None or _was_typed(context, "device")
         if out is None:
             job = read_job(data)
+            for name in _IN_A_JOB:
+                if _was_typed(context, name):
+                    where = "as fields of TrainingConfig" if name == "config" else f'as "{name}"'
+                    raise ArgumentError(f"--{name} has no effect beside a job file: write it into {data}, {where}")
             data, out, settings = job.data, job.out, job.config
-            device, devices = job.device, job.devices
+            device, devices, density = job.device, job.devices, job.density
         else:
             settings = TrainingConfig.read(config) if config else TrainingConfig.preset(preset)
         if (out / "config.json").exists():
             run = TrainingRun(out)
+            typer.echo(f"{out} holds a run: going on with it, with the choices that it was started with")
             if not prepare:
-                run.resume(device)
+                run.resume(device if device_given else None)
         else:
             source = _trajectory(data) if data.startswith("sample:") else data
             run = start(
-                source, settings, out=out, device=device, devices=devices, start_from=start_from, launch=not prepare
-            )
+                source, settings, out=out, device=device, devices=devices, start_from=start_from, launch=not prepare,
+                density=density,
+            )  # fmt: skip
         if prepare:
             typer.echo(f"prepared: {out}")
             return
         _watch(run)
+
+
+def _was_typed(context: typer.Context, name: str) -> bool:
+    """Whether an option was given rather than left at its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @contextmanager

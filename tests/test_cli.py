@@ -106,6 +106,23 @@ def test_runs_are_listed_resumed_shown_and_stopped(run_folder):
     assert "finished" in listed.output and "nmae" in listed.output
 
 
+def test_a_run_on_the_total_density_of_valence_data_is_prepared(run_folder):
+    data, out = str(run_folder / "li.h5"), run_folder / "total"
+    made = runner.invoke(app, ["train", data, str(out), "--preset", "tiny", "--density", "total", "--prepare"])
+    assert made.exit_code == 0, made.output
+    assert edviz.TrainingRun(out).directory.read_json("data.json")["density_kind"] == "total"
+    again = runner.invoke(app, ["train", data, str(out), "--density", "total", "--prepare"])
+    assert again.exit_code == 0 and "going on with it" in again.output
+    sample = ["train", "sample:lithium-800K", str(run_folder / "no"), "--density", "all"]
+    assert "choose" in runner.invoke(app, sample).output and not (run_folder / "no").exists()
+
+
+def test_options_that_a_job_file_would_hide_are_refused(run_folder):
+    for option, value in (("--density", "total"), ("--preset", "tiny"), ("--config", "c.json"), ("--device", "cpu")):
+        result = runner.invoke(app, ["train", str(run_folder / "job.json"), option, value])
+        assert result.exit_code == 1 and f"{option} has no effect beside a job file" in result.output
+
+
 def test_runs_say_in_one_line_what_is_wrong(tmp_path):
     for command in (["runs", "show", str(tmp_path)], ["runs", "list", str(tmp_path / "none")]):
         result = runner.invoke(app, command)

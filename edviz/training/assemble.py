@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edviz.emulator import DensityEmulator, load_emulator
-from edviz.errors import GridMismatchError, TrainingError
+from edviz.errors import GridMismatchError, MissingDataError, SchemaError, TrainingError
 from edviz.io import open as open_trajectory
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
@@ -18,7 +21,15 @@ from edviz.training.directory import RunDirectory
 if TYPE_CHECKING:
     from edviz.trajectory import DensityTrajectory
 
-__all__ = ["assemble_emulator", "fitting_config", "open_data", "start_emulator"]
+__all__ = [
+    "assemble_emulator",
+    "fingerprint",
+    "fitting_config",
+    "open_data",
+    "start_emulator",
+    "training_part",
+    "wanted_density",
+]
 
 _SHAPES = {
     "latent_channels": "autoencoder",
@@ -34,11 +45,72 @@ _SHAPES = {
 """Fields of the configuration that the weights fix, and whose arguments say so."""
 
 
-def open_data(run: RunDirectory) -> DensityTrajectory:
-    """The trajectory that a run is trained on."""
-    data = run.read_json("data.json")
-    trajectory = open_trajectory(Path(run.path, data["path"]))
+def training_part(trajectory: DensityTrajectory) -> DensityTrajectory:
+    """The training block; all of it where there are no split times."""
     return trajectory.split("train") if "train_end_fs" in trajectory.ds.attrs else trajectory
+
+
+def fingerprint(trajectory: DensityTrajectory) -> str:
+    """SHA-256 of the first and the last frame as they are stored: enough to tell other data from these."""
+    ends = (trajectory.frame(0), trajectory.frame(len(trajectory) - 1))
+    return hashlib.sha256(b"".join(np.ascontiguousarray(x, dtype=np.float32).tobytes() for x in ends)).hexdigest()
+
+
+def open_data(run: RunDirectory) -> DensityTrajectory:
+    """The trajectory that a run is trained on.
+
+    Raises
+    ------
+    edviz.errors.TrainingError
+        If the file does not hold what it held when the run was started.
+    """
+    data = run.read_json("data.json")
+    path = Path(run.path, data["path"])
+    trajectory = open_trajectory(path)
+    stored = training_part(trajectory)
+    if len(stored) != data["frames"] or data.get("sha256") not in (None, fingerprint(stored)):
+        raise TrainingError(
+            f"{path}: these are not the data that the run was started with ({len(stored)} training frames, then "
+            f"{data['frames']}; or other first or last frames). Put the old file back, or start a new run with "
+            f'start_from={str(run.path)!r}. If you know them to be the same, take "sha256" out of {run["data.json"]}.'
+        )
+    return training_part(wanted_density(trajectory, data.get("density"), path))
+
+
+def wanted_density(trajectory: DensityTrajectory, density: str | None, name: str | Path) -> DensityTrajectory:
+    """The trajectory with the density to train on: as it is, or with the frozen cores added, lazily.
+
+    Parameters
+    ----------
+    trajectory : DensityTrajectory
+        The data.
+    density : {None, "valence", "total"}
+        None takes what there is; "valence" makes sure of it; "total" adds the cores (`DensityTrajectory.with_core`).
+    name : str or Path
+        What errors call the data.
+
+    Raises
+    ------
+    edviz.errors.TrainingError
+        If there is no such choice, or the data hold another kind of density.
+    edviz.errors.MissingDataError, edviz.errors.SchemaError
+        If the cores cannot be added: no positions, an element without a tabulated core, 1s electrons already there.
+    """
+    if density is None:
+        return trajectory
+    if density not in ("valence", "total"):
+        raise TrainingError(f'density = {density!r}: choose "valence" or "total".')
+    kind = trajectory.density_kind
+    if kind == density == "total":
+        raise TrainingError(f"density = 'total': {name} holds a total density already. Leave the choice out.")
+    if kind != "valence":
+        raise TrainingError(f"density = {density!r}: {name} holds a {kind} density; this needs a valence density.")
+    if density == "valence":
+        return trajectory
+    try:
+        return trajectory.with_core()
+    except (MissingDataError, SchemaError) as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def assemble_emulator(run: RunDirectory, which: str = "last") -> DensityEmulator:

@@ -134,7 +134,7 @@ class TrainingConfig:
     patience: int = _integer(
         0, 0, 10**6, "looks", "end a stage after so many looks without improvement, with its best weights; 0 = never"
     )
-    precision: str = _text("auto", '"auto" (bf16 on a GPU, else float32), "32" or "bf16"')
+    precision: str = _text("auto", '"auto" (bf16 where the device computes in it, else float32), "32" or "bf16"')
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):

@@ -16,7 +16,7 @@ from edviz.training.config import TrainingConfig
 
 __all__ = ["Job", "read_job"]
 
-_OWN = ("data", "out", "preset", "device", "devices")
+_OWN = ("data", "out", "preset", "device", "devices", "density")
 
 
 class Job(NamedTuple):
@@ -27,6 +27,7 @@ class Job(NamedTuple):
     config: TrainingConfig
     device: str
     devices: int
+    density: str | None
 
 
 def read_job(path: str | Path) -> Job:
@@ -35,8 +36,8 @@ def read_job(path: str | Path) -> Job:
     Parameters
     ----------
     path : str or Path
-        JSON: "data" and "out"; where wanted "preset" ("small"), "device" ("auto"), "devices" (1) and any field of
-        TrainingConfig.
+        JSON: "data" and "out"; where wanted "preset" ("small"), "device" ("auto"), "devices" (1), "density"
+        ("total": with the frozen cores) and any field of TrainingConfig.
 
     Raises
     ------
@@ -59,7 +60,10 @@ def read_job(path: str | Path) -> Job:
     devices = values.get("devices", 1)
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
         raise TrainingError(f"{path}: devices = {devices!r} must be a whole number from 1.")
+    density = values.get("density")
+    if density not in (None, "valence", "total"):
+        raise TrainingError(f'{path}: density = {density!r}: choose "valence" or "total".')
     config = TrainingConfig.preset(
         str(values.get("preset", "small")), **{key: value for key, value in values.items() if key in fields}
     )
-    return Job(values["data"], Path(values["out"]), config, str(values.get("device", "auto")), devices)
+    return Job(values["data"], Path(values["out"]), config, str(values.get("device", "auto")), devices, density)

@@ -22,7 +22,15 @@ from edviz.training.config import TrainingConfig
 from edviz.training.control import Requests
 from edviz.training.data import Prefetcher
 from edviz.training.directory import RunDirectory
-from edviz.training.processes import Rows, agree, average_over_processes, smaller_part
+from edviz.training.processes import (
+    OutOfMemoryElsewhere,
+    Rows,
+    agree,
+    average_gradients,
+    average_over_processes,
+    exchange_faults,
+    smaller_part,
+)
 from edviz.training.stages import Stage
 
 __all__ = ["StopRequested", "train_stage"]
@@ -171,11 +179,13 @@ def train_stage(
         for part in range(parts):
             rows = Rows(stage.batch, fabric.world_size, fabric.global_rank, parts, part)
             own = {name: x[rows.local] if name != "frames" else x for name, x in batch.items()}
-            with fabric.no_backward_sync(wrapped, enabled=part < parts - 1):
+            # never summed within the backward pass: a process without memory would leave the others waiting there
+            with fabric.no_backward_sync(wrapped):
                 losses = stage.losses(step, own, rows)
                 fabric.backward(losses["loss"] / parts)
             for name, value in losses.items():
                 total[name] = total.get(name, 0.0) + value.detach() / parts
+        average_gradients(model.parameters())
         return average_over_processes(total)
 
     if (state := run.load_tensors(checkpoint)) is not None:
@@ -213,6 +223,8 @@ def train_stage(
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
                     raise
+                if not isinstance(error, OutOfMemoryElsewhere):
+                    exchange_faults(out_of_memory=True)
                 optimizer.zero_grad(set_to_none=True)
                 parts = _divide(stage, run, fabric, parts, step, error)
                 if fabric.device.type == "cuda":
@@ -295,16 +307,19 @@ def _divide(stage: Stage, run: RunDirectory, fabric: Fabric, parts: int, step: i
     """In how many parts to compute a batch that did not fit in memory."""
     own = stage.batch // fabric.world_size
     smaller = smaller_part(own, parts)
-    if smaller is None or fabric.world_size > 1:
-        cure = f"Lower {stage.name}_batch" if fabric.world_size > 1 else "Use a smaller grid or narrower model"
+    where, said = (f" {error}", "") if isinstance(error, OutOfMemoryElsewhere) else ("", f" ({error})")
+    if smaller is None:
         raise TrainingError(
-            f"{stage.name}, step {step}: out of memory with {own // parts} rows at once ({error}). {cure}."
+            f"{stage.name}, step {step}: out of memory{where} with {own // parts} rows at once{said}. "
+            "Use a smaller grid or narrower model."
         ) from error
-    run.append_event(
-        "out of memory",
-        f"{stage.name}, step {step}: out of memory with {own // parts} rows at once. Computing {own // smaller} at a "
-        f"time from now on; the gradients of {smaller} such parts are summed, so that the batch stays {stage.batch}. "
-        "The Jensen-Shannon term compares the smaller parts.",
-        stage=stage.name, step=step, parts=smaller,
-    )  # fmt: skip
+    if fabric.is_global_zero:
+        each = "" if fabric.world_size == 1 else f" in each of the {fabric.world_size} processes"
+        run.append_event(
+            "out of memory",
+            f"{stage.name}, step {step}: out of memory{where} with {own // parts} rows at once. Computing "
+            f"{own // smaller} at a time{each} from now on; the gradients of {smaller} such parts are summed, so that "
+            f"the batch stays {stage.batch}. The Jensen-Shannon term compares the smaller parts.",
+            stage=stage.name, step=step, parts=smaller,
+        )  # fmt: skip
     return smaller

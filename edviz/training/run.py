@@ -7,7 +7,6 @@ connection do not touch it. `TrainingRun(path)` attaches to any run directory.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import signal
 import socket
@@ -17,12 +16,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from edviz.errors import MissingDataError, TrainingError, WriteError
 from edviz.training.config import TrainingConfig
 from edviz.training.directory import RunDirectory
+from edviz.training.processes import require_devices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -319,9 +318,7 @@ class TrainingRun:
 
 
 def _describe(trajectory: DensityTrajectory) -> dict[str, Any]:
-    """What the training data are: enough to tell another run's data from these."""
-    first = np.ascontiguousarray(trajectory.frame(0), dtype=np.float32)
-    last = np.ascontiguousarray(trajectory.frame(len(trajectory) - 1), dtype=np.float32)
+    """What the training data are."""
     return {
         "source": str(trajectory.ds.attrs.get("source", "")),
         "frames": len(trajectory),
@@ -330,7 +327,6 @@ def _describe(trajectory: DensityTrajectory) -> dict[str, Any]:
         "frame_interval_fs": float(trajectory.frame_interval),
         "grid": list(trajectory.grid.shape),
         "density_kind": trajectory.density_kind,
-        "sha256": hashlib.sha256(first.tobytes() + last.tobytes()).hexdigest(),
     }
 
 
@@ -342,6 +338,7 @@ def train(
     devices: int = 1,
     start_from: str | Path | TrainingRun | None = None,
     launch: bool = True,
+    density: str | None = None,
 ) -> TrainingRun:
     """Start a training run in a process of its own and return at once.
 
@@ -364,6 +361,9 @@ def train(
         an emulator or of another run. The same as the configuration's field of that name.
     launch : bool
         Start the process. False only prepares the folder, for ``python -m edviz.training.worker`` under torchrun.
+    density : {"valence", "total"}, optional
+        "total" trains on valence data with the frozen core of each atom added (`DensityTrajectory.with_core`), frame by
+        frame as they are read; "valence" makes sure that the data are such. By default what the data hold.
 
     Returns
     -------
@@ -372,15 +372,20 @@ def train(
     Raises
     ------
     edviz.errors.TrainingError
-        If `out` already holds a run, or the data cannot be trained on.
+        If `out` already holds a run, or the data cannot be trained on or are another kind of density.
+    edviz.errors.MissingDataError
+        If there are too few frames, or an element has no tabulated core.
     edviz.errors.WriteError
         If `out` cannot be written.
     """
     from edviz.io import open as open_trajectory
+    from edviz.training.assemble import fingerprint, training_part, wanted_density
     from edviz.training.data import block_frames, stored_frames_per_step
 
     if device not in ("auto", "cpu", "cuda"):
         raise TrainingError(f'device = {device!r}: choose "auto", "cpu" or "cuda".')
+    if launch:
+        require_devices(device, devices)
     config = config or TrainingConfig.preset("small")
     if start_from is not None:
         where = start_from.directory.path if isinstance(start_from, TrainingRun) else start_from
@@ -400,8 +405,8 @@ def train(
     loaded: DensityTrajectory = open_trajectory(given) if given is not None else trajectory  # type: ignore[assignment]
     if loaded.is_ensemble:
         raise TrainingError("training needs a single trajectory; choose one sample: traj.sample(0).")
-    if "train_end_fs" in loaded.ds.attrs:
-        loaded = loaded.split("train")
+    stored = training_part(loaded)
+    loaded = training_part(wanted_density(loaded, density, given or "the trajectory"))
     stride = stored_frames_per_step(loaded, config.frame_interval)
     needed = stride * (config.n_context + 1) + 1
     if len(loaded) < 10 * needed:
@@ -414,12 +419,14 @@ def train(
 
         start = start_emulator(config.start_from)
         config = fitting_config(config, start, loaded)
-    description = _describe(loaded)
+    description = {**_describe(loaded), "sha256": fingerprint(loaded if given is None else stored)}
     directory.create()
     if start is not None:
         start.save(directory["start"])
     if given is None:
-        loaded.to_file(directory["data.h5"])
+        loaded.to_file(directory["data.h5"])  # cores included
+    elif density is not None:
+        description["density"] = density
     directory.write_json("data.json", {"path": str(given) if given is not None else "data.h5", **description})
     directory.write_json("config.json", config.to_dict())  # last: its presence makes the folder a run
     run = TrainingRun(directory.path)

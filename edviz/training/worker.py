@@ -33,26 +33,35 @@ from edviz.training.data import Augmentation, FrameBlock, load_block, stored_fra
 from edviz.training.directory import RunDirectory
 from edviz.training.loop import REPORT_SECONDS, StopRequested, train_stage
 from edviz.training.previews import reconstruction_preview, rollout_preview
+from edviz.training.processes import require_devices
 from edviz.training.stages import AutoencoderStage, DecoderStage, DiffusionStage, encode_copies
 
-__all__ = ["main", "make_fabric", "train"]
+__all__ = ["computes_in_bf16", "main", "make_fabric", "train"]
 
 LARGEST_BANK = 16e9
 """Bytes of latents on disk, at most: fewer augmented copies of long trajectories."""
 PREVIEW_FRAMES = 8
 
 
+def computes_in_bf16() -> bool:
+    """Whether the processor has instructions for bf16 (AVX-512 or AMX); without them it is emulated, and slow."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(ask is not None and ask() for ask in asked)
+
+
 def make_fabric(config: TrainingConfig, device: str, devices: int, nodes: int = 1) -> Fabric:
     """Device, precision and strategy of a run."""
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    low = config.precision == "bf16" or (config.precision == "auto" and cuda)
+    require_devices("cuda" if cuda else "cpu", devices)
+    low = config.precision == "bf16" or (config.precision == "auto" and (cuda or computes_in_bf16()))
     several = devices * nodes > 1
     return Fabric(
         accelerator="cuda" if cuda else "cpu",
         devices=devices,
         num_nodes=nodes,
         # the others wait while the first process encodes, which takes long for long trajectories
-        strategy=DDPStrategy(timeout=timedelta(days=1)) if several else "auto",
+        # and buffers, which only the data decide, are the same everywhere
+        strategy=DDPStrategy(timeout=timedelta(days=1), broadcast_buffers=False) if several else "auto",
         precision="bf16-mixed" if low else "32-true",
     )
 

@@ -16,7 +16,8 @@ def write(path, **values):
 def test_a_job_file_is_a_preset_with_changes(tmp_path):
     job = read_job(write(tmp_path / "job.json", data="run.h5", out="runs/li", preset="tiny", devices=2, seed=5))
     assert job.config.seed == 5 and job.config.diffusion_minutes == 2.5
-    assert (job.data, str(job.out), job.device, job.devices) == ("run.h5", "runs/li", "auto", 2)
+    assert (job.data, str(job.out), job.device, job.devices, job.density) == ("run.h5", "runs/li", "auto", 2, None)
+    assert read_job(write(tmp_path / "total.json", data="run.h5", out="li", density="total")).density == "total"
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,7 @@ def test_a_job_file_is_a_preset_with_changes(tmp_path):
         ({"data": "a.h5", "out": "b", "difusion_steps": 2}, "Did you mean 'diffusion_steps'"),
         ({"data": "a.h5", "out": "b", "devices": 0}, "devices"),
         ({"data": "a.h5", "out": "b", "preset": "huge"}, "Presets"),
+        ({"data": "a.h5", "out": "b", "density": "core"}, 'density = .core.: choose "valence" or "total"'),
     ],
 )
 def test_wrong_job_files_say_what_is_wrong(tmp_path, values, match):

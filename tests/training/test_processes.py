@@ -14,12 +14,14 @@ from safetensors.torch import load_file
 
 import edviz
 from edviz.errors import TrainingError
+from edviz.training import run as training_run
 from edviz.training.processes import Rows, smaller_part
 from tests.training.conftest import QUICK
 
 TOGETHER = dataclasses.replace(
     QUICK, autoencoder_steps=8, diffusion_steps=8, autoencoder_batch=4, diffusion_batch=4, diffusion_jsd_every=1,
     autoencoder_jsd_weight=0.1, diffusion_jsd_weight=0.1, checkpoint_seconds=1e4, validate_every=4,
+    precision="32",
 )  # fmt: skip
 
 
@@ -31,9 +33,15 @@ def test_rows_of_all_processes_and_parts_are_the_batch():
 
 
 @pytest.fixture(scope="module")
-def alone(frames, tmp_path_factory):
+def alone(frames, forks, tmp_path_factory):
     os.environ["OMP_NUM_THREADS"] = "1"
-    return edviz.train(frames, TOGETHER, out=tmp_path_factory.mktemp("alone") / "run", device="cpu").wait(False)
+    return train_alone(frames, TOGETHER, tmp_path_factory.mktemp("alone") / "run", forks)
+
+
+def train_alone(frames, config, out, forks):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_run, "subprocess", forks)
+        return edviz.train(frames, config, out=out, device="cpu").wait(False)
 
 
 def assert_same(run, alone):
@@ -91,6 +99,20 @@ def test_torchrun_on_a_prepared_run_does_too(alone, frames, tmp_path):
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "edviz.training.worker"]
     subprocess.run([sys.executable, *command, str(run.directory.path), "cpu", "2"], check=True, capture_output=True)
     assert_same(run, alone)
+
+
+def test_one_process_without_memory_makes_all_divide_their_rows_and_the_model_is_the_same(frames, forks, tmp_path):
+    # parts change the histograms of the Jensen-Shannon terms, so their weights are too small to matter
+    config = dataclasses.replace(TOGETHER, autoencoder_jsd_weight=1e-7, diffusion_jsd_weight=1e-7)
+    alone = train_alone(frames, config, tmp_path / "alone", forks)
+    run = edviz.train(frames, config, out=tmp_path / "narrow", device="cpu", devices=2, launch=False)
+    command = [sys.executable, str(Path(__file__).with_name("narrow_worker.py")), str(run.directory.path), "cpu", "2"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert_same(run, alone)
+    for stage, step, event in zip(("autoencoder", "diffusion"), (3, 0), run.directory.read_events(), strict=True):
+        assert (event["kind"], event["stage"], event["step"], event["parts"]) == ("out of memory", stage, step, 2)
+        assert "in process 1 of 2" in event["message"] and "Computing 1 at a time" in event["message"]
+        assert run.directory.load_tensors(f"checkpoints/{stage}.pt")["parts"] == 2
 
 
 def test_batches_that_cannot_be_shared_are_refused(frames, tmp_path):

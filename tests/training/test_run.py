@@ -62,6 +62,7 @@ def assert_equal(run, finished):
         assert expected[name].equal(found[name]), name
 
 
+@pytest.mark.usefixtures("forked")
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(finished, frames, tmp_path):
     run = edviz.train(frames, QUICK, out=tmp_path / "stop", device="cpu")
     interruptions = 0
@@ -71,7 +72,7 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(finished, frames, 
             records = run.directory.read_metrics()
             if records and records[-1]["step"] + (12 if records[-1]["stage"] == "diffusion" else 0) >= target:
                 break
-            time.sleep(0.005)
+            time.sleep(0.02)
         if run.pid is not None:
             run.stop()
             assert run.status["state"] in ("stopped", "finished")
@@ -96,6 +97,7 @@ def every_file_is_readable(run):
             assert np.isfinite(np.load(path)).all()
 
 
+@pytest.mark.usefixtures("forked")
 def test_killed_at_random_moments_and_resumed_equals_uninterrupted_bit_for_bit(finished, frames, tmp_path):
     """EDVIZ_KILLS=20 for the figure in docs/training.md."""
     random = np.random.default_rng(KILLS)
@@ -127,6 +129,7 @@ def test_killed_at_random_moments_and_resumed_equals_uninterrupted_bit_for_bit(f
     assert_equal(run, finished)
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_full_disk_ends_the_run_with_a_clear_error_and_leaves_the_last_checkpoint_whole(finished, frames, tmp_path):
     """The kernel refuses what goes beyond a file's largest size, here less than a checkpoint."""
     run = edviz.train(frames, QUICK, out=tmp_path / "full", device="cpu")
@@ -155,6 +158,7 @@ def test_emulators_of_a_run_best_and_last_and_exported(finished, tmp_path):
         finished.emulator("first")
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_run_starts_from_another_runs_weights(finished, frames, tmp_path):
     config = TrainingConfig.from_dict(
         {
@@ -178,6 +182,7 @@ def test_a_run_starts_from_another_runs_weights(finished, frames, tmp_path):
         edviz.train(total, TrainingConfig(), out=tmp_path / "kind", start_from="lithium-800K")
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_finished_run_goes_on_with_a_larger_budget(finished, frames, tmp_path):
     shutil.copytree(finished.directory.path, tmp_path / "copy")
     run = edviz.TrainingRun(tmp_path / "copy").change(diffusion_steps=15)
@@ -214,11 +219,14 @@ def test_wrong_input_is_refused_before_a_process_starts(frames, tmp_path):
         edviz.train(traj, TrainingConfig(frame_interval=15.0), out=tmp_path / "interval")
     with pytest.raises(TrainingError, match="device"):
         edviz.train(traj, QUICK, out=tmp_path / "device", device="tpu")
+    with pytest.raises(TrainingError, match=r"devices = 1000: torch finds \d+ GPUs"):
+        edviz.train(traj, QUICK, out=tmp_path / "device", device="cuda", devices=1000)
     with pytest.raises(TrainingError, match="no training run here"):
         edviz.TrainingRun(tmp_path)
     assert not any((tmp_path / name).exists() for name in ("few", "part", "interval", "device"))
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_failed_run_says_why(frames, tmp_path):
     run = edviz.train(frames, TrainingConfig(**{**QUICK.to_dict(), "augmented_copies": 1}), out=tmp_path / "bad")
     run.stop()
