@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms, units
+from ase.constraints import FixCom
 from ase.md.langevin import Langevin
 
 import edviz
@@ -111,7 +112,7 @@ def climatology(setting: Setting) -> Made:
 
 
 class AtomsForecaster:
-    """Potential + pseudo-atoms in the place of an emulator: it is shown true positions and velocities, not densities."""
+    """Potential + pseudo-atoms in the place of an emulator; it is shown true positions and velocities."""
 
     def __init__(self, potential: FittedPotential, pseudo: PseudoAtoms) -> None:
         self.potential, self.pseudo = potential, pseudo
@@ -122,13 +123,14 @@ class AtomsForecaster:
         """Langevin dynamics at the AIMD's temperature; (frame, atom, 3) angstrom, one every frame interval."""
         atoms = Atoms(like.ds["numbers"].values, positions=positions, cell=like.grid.cell, pbc=True)
         atoms.set_velocities(velocities / units.fs)
+        atoms.set_constraint(FixCom())
         atoms.calc = self.potential
         dynamics = Langevin(
             atoms,
             MD_STEP * units.fs,
             temperature_K=TEMPERATURE,
             friction=FRICTION / units.fs,
-            fixcm=True,
+            fixcm=False,
             rng=np.random.default_rng(seed),
         )
         kept = np.empty((n_frames, *positions.shape))
@@ -211,9 +213,7 @@ def latents(emulator: edviz.DensityEmulator, setting: Setting, copies: int) -> l
 def rolled(emulator: edviz.DensityEmulator, setting: Setting, note: str) -> Made:
     """An emulator's rollout of the test block's first frames, timed."""
     start = time.process_time()
-    rollout = emulator.rollout(
-        setting.test[:N_CONTEXT], setting.n_frames, setting.n_samples, seed=0, progress=False, context_noise=None
-    )
+    rollout = emulator.rollout(setting.test[:N_CONTEXT], setting.n_frames, setting.n_samples, seed=0, progress=False)
     return Made(rollout, emulator, (time.process_time() - start) / (setting.n_frames * setting.n_samples), note)
 
 

@@ -1,17 +1,18 @@
 """A classical potential fitted to a trajectory's own forces: what a rollout of densities must be worth more than.
 
-Finnis-Sinclair form (Finnis and Sinclair, Phil. Mag. A 50, 45 (1984); knots as Ackland and Vitek, Phys. Rev. B 41, 10324
-(1990)), the simplest that knows a metal's many-body cohesion:
+Finnis-Sinclair form (Finnis and Sinclair, Phil. Mag. A 50, 45 (1984); knots as Ackland and Vitek, Phys. Rev. B 41,
+10324 (1990)), the simplest that knows a metal's many-body cohesion:
 
-    E = sum_pairs sum_m a_m (R_m - r)^3_+  +  sum_i sum_q (b_q sqrt(n_iq) + c_q n_iq^2),   n_iq = sum_j (P_q - r_ij)^3_+ / P_q^3
+    E = sum_pairs sum_m a_m (R_m - r)^3_+  +  sum_i sum_q (b_q sqrt(n_iq) + c_q n_iq^2)
+    n_iq = sum_j (P_q - r_ij)^3_+ / P_q^3
 
-It is linear in a, b and c, hence so are the forces, and the fit is one least-squares problem. One element, no charges, no
-angles, no electrons at all: it moves atoms, and says nothing of the density.
+It is linear in a, b and c, hence so are the forces, and the fit is one least-squares problem. One element, no charges,
+no angles, no electrons at all: it moves atoms, and says nothing of the density.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
@@ -38,7 +39,7 @@ class FittedPotential(Calculator):
         R_m and P_q in angstrom; at most half the smallest height of the cell, since only nearest images are summed.
     """
 
-    implemented_properties = ["energy", "forces"]
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
 
     def __init__(
         self,
@@ -113,7 +114,8 @@ def fit_potential(
     Returns
     -------
     potential, error
-        The error is the root mean square of the residual force over that of the forces (0 is perfect, 1 is no potential).
+        The error is the root mean square of the residual force over that of the forces (0 is perfect, 1 is no
+        potential).
 
     Raises
     ------

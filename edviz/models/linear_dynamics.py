@@ -91,7 +91,7 @@ class LinearLatentDynamics(nn.Module):
         noise_gain: float = 1.0,
     ) -> Tensor:
         """The next latent of contexts (B, n_context, C, a, b, c), oldest first; only `generator` matters besides."""
-        batch, k, channels = context.shape[:3]
+        batch, _, channels = context.shape[:3]
         waves = torch.fft.fftn(context.double() - self.mean, dim=AXES, norm="ortho")
         past = waves.flip(1).flatten(3).permute(3, 0, 1, 2).flatten(2)  # (q, B, kC), latest first
         new = past @ self.transition

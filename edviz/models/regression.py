@@ -1,7 +1,7 @@
 """The diffusion's network as a plain regression of the next latent: what the noise is for, seen by leaving it out.
 
-Same `StepDenoiser`, same context, same step as target, loss = mean squared error; the noisy input is zero. Its minimum is
-the conditional mean, so single forecasts are the best and rollouts, where every mean is fed back, lose contrast.
+Same `StepDenoiser`, same context, same step as target, loss = mean squared error; the noisy input is zero. Its minimum
+is the conditional mean, so single forecasts are the best and rollouts, where every mean is fed back, lose contrast.
 """
 
 from __future__ import annotations
