@@ -26,8 +26,9 @@ from ase.md.langevin import Langevin
 
 import edviz
 from edviz.aimd.fitted_potential import FittedPotential, fit_potential
-from edviz.analysis.forecast import BASELINES, beats_climatology_until, extrapolate
+from edviz.analysis.forecast import BASELINES, beats_climatology_until, extrapolate, nmae
 from edviz.analysis.pseudo_atoms import PseudoAtoms, fit_pseudo_atoms
+from edviz.grid import apply_symmetry
 from edviz.models.linear_dynamics import LinearLatentDynamics
 from edviz.models.regression import LatentRegression
 
@@ -165,7 +166,7 @@ def superposition(setting: Setting) -> Made:
     start = time.process_time()
     made = pseudo.dress(setting.test, setting.test.ds["positions"].values, setting.test.time)
     cost = (time.process_time() - start) / len(setting.test)
-    error = float(edviz.analysis.forecast.nmae(made, setting.test).mean())
+    error = float(nmae(made, setting.test).mean())
     note = f"nmae at the true positions {error:.2f} %; fitted in {fitting:.0f} core-seconds; {made.ds.attrs['history']}"
     return Made(made, None, cost, note)
 
@@ -202,7 +203,7 @@ def latents(emulator: edviz.DensityEmulator, setting: Setting, copies: int) -> l
             continue
         frames = np.stack([setting.training.frame(i) for i in range(len(setting.training))])
         if copy:
-            frames = np.roll(edviz.grid.apply_symmetry(frames, turn), tuple(shift), (1, 2, 3))
+            frames = np.roll(apply_symmetry(frames, turn), tuple(shift), (1, 2, 3))
         values = torch.from_numpy(np.ascontiguousarray(frames, dtype=np.float32))
         with torch.no_grad():
             kept.append(torch.cat([emulator.autoencoder.encode(part) for part in values.split(8)]))

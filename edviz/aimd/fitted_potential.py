@@ -12,7 +12,7 @@ no angles, no electrons at all: it moves atoms, and says nothing of the density.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
@@ -39,7 +39,7 @@ class FittedPotential(Calculator):
         R_m and P_q in angstrom; at most half the smallest height of the cell, since only nearest images are summed.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (the name and type that ASE asks for)
 
     def __init__(
         self,
