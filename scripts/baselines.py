@@ -167,7 +167,7 @@ def superposition(setting: Setting) -> Made:
     made = pseudo.dress(setting.test, setting.test.ds["positions"].values, setting.test.time)
     cost = (time.process_time() - start) / len(setting.test)
     error = float(nmae(made, setting.test).mean())
-    note = f"nmae at the true positions {error:.2f} %; fitted in {fitting:.0f} core-seconds; {made.ds.attrs['history']}"
+    note = f"nmae at the true positions {error:.2f} %; fitted in {fitting:.1f} core-seconds; {made.ds.attrs['history']}"
     return Made(made, None, cost, note)
 
 
@@ -185,7 +185,7 @@ def molecular_dynamics(setting: Setting) -> Made:
     rollout = pseudo.dress(setting.test, moved, setting.times)
     cost = (time.process_time() - start) / (setting.n_frames * setting.n_samples)
     note = (
-        f"residual force {100 * error:.1f} % on the training block, fitted in {fitting:.0f} core-seconds; "
+        f"residual force {100 * error:.1f} % on the training block, fitted in {fitting:.1f} core-seconds; "
         f"{1000 * steps:.1f} of {1000 * cost:.1f} core-milliseconds a frame are the atoms' motion"
     )
     return Made(rollout, forecaster, cost, note)
@@ -233,7 +233,7 @@ def linear(setting: Setting) -> Made:
     fitting = time.process_time() - start
     emulator.dynamics = dynamics  # type: ignore[assignment]
     return rolled(
-        emulator, setting, f"largest eigenvalue {radius:.4f} before it is held; fitted in {fitting:.0f} core-seconds"
+        emulator, setting, f"largest eigenvalue {radius:.4f} before it is held; fitted in {fitting:.1f} core-seconds"
     )
 
 
