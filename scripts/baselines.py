@@ -343,7 +343,9 @@ def markdown(out: Path) -> str:
         lines.append(
             f"| {BASELINES_MADE[name][0]} | {lead} | {entry['core_seconds']:.2g} | {size} | {' | '.join(cells)} |"
         )
-        floors = [f"{entry['rows'][row]['floor']:.3g}" for row in ROWS]
+    for row in ROWS:  # the last entry that has one: a row without data has no floor either
+        known_floors = [e["rows"][row]["floor"] for e in entries.values() if np.isfinite(e["rows"][row]["floor"])]
+        floors.append(f"{known_floors[-1]:.3g}" if known_floors else "-")
     lines.append(f"| *floor* | | | | {' | '.join(floors)} |")
     notes = [f"- {BASELINES_MADE[name][0]}: {entry['note']}" for name, entry in entries.items() if entry["note"]]
     return "\n".join([*lines, "", *notes, ""])
