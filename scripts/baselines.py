@@ -252,7 +252,7 @@ def deterministic(setting: Setting) -> Made:
         steps, used = train(model, sequences, 60 * setting.minutes)
         torch.save({"model": model.state_dict(), "steps": steps, "seconds": used}, path)
     emulator.dynamics = model.float().eval().requires_grad_(False)
-    emulator.long_wave_damping = emulator.variance_relaxation = 0.0
+    emulator.variance_relaxation = 0.0
     return rolled(emulator, setting, f"{steps} steps of batch 16 in {used / 60:.1f} core-minutes; no thermostat")
 
 

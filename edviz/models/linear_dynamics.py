@@ -103,6 +103,6 @@ class LinearLatentDynamics(nn.Module):
         field = new.permute(1, 2, 0).reshape(batch, channels, *context.shape[3:])
         return (torch.fft.ifftn(field, dim=AXES, norm="ortho").real + self.mean).to(context.dtype)
 
-    def settle(self, latent: Tensor, damping: float, relaxation: float) -> Tensor:
+    def relax(self, latent: Tensor, rate: float) -> Tensor:
         """Nothing: a stable linear process needs no thermostat."""
         return latent
