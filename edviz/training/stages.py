@@ -101,9 +101,9 @@ def _divergence(term: ScaledJensenShannon, generated: Tensor, reference: Tensor,
     return jensen_shannon(sum_over_processes(own) / count, reference) / term.scale
 
 
-def _relative_error(output: Tensor, target: Tensor) -> Tensor:
-    """Root mean square of log(output / target); values below 1e-4 of the mean count as that."""
-    return (output.clamp_min(1e-4).log() - target.clamp_min(1e-4).log()).square().mean().sqrt()
+def _log_error(output: Tensor, target: Tensor) -> Tensor:
+    """Mean square of log(output / target) of each frame, (B,); values below 1e-4 of the mean count as that."""
+    return (output.clamp_min(1e-4).log() - target.clamp_min(1e-4).log()).square().mean((-3, -2, -1))
 
 
 class AutoencoderStage:
@@ -166,7 +166,8 @@ class AutoencoderStage:
         loss = reconstruction + self.config.spectral_weight * spectral + self.config.autoencoder_jsd_weight * jsd
         losses = {"loss": loss, "reconstruction": reconstruction, "spectral": spectral, "jsd": jsd}
         if self.relative:
-            losses["relative"] = _relative_error(output, target)
+            # of the whole batch, however it is divided: a mean of roots is not the root of a mean
+            losses["relative"] = (sum_over_processes(_log_error(output, target).sum()) / count).sqrt()
             losses["loss"] = loss + self.config.relative_weight * losses["relative"]
         return losses
 
@@ -205,8 +206,8 @@ class DecoderStage(AutoencoderStage):
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Root mean square of d log(rho), and the first stage's figure, on validation frames, both in %."""
         device = next(model.parameters()).device
-        errors = [_relative_error(model(x.to(device)), x.to(device)).square() for x in self.validation.split(4)]
-        return {self.figure: 100 * torch.stack(errors).mean().sqrt().item(), **super().validate(model)}
+        errors = [_log_error(model(x.to(device)), x.to(device)) for x in self.validation.split(4)]
+        return {self.figure: 100 * torch.cat(errors).mean().sqrt().item(), **super().validate(model)}
 
 
 class DiffusionStage:
