@@ -5,7 +5,7 @@
  * without sorting the points.
  */
 
-import { type Code, CODES, valueOf } from "./codes";
+import { type Code, CODES, valueTable } from "./codes";
 
 /** Distinct values of a frame from the largest down. */
 export interface Ranking {
@@ -29,6 +29,7 @@ export interface Histogram {
 export function rank(codes: Uint16Array, code: Code): Ranking {
   const tally = new Uint32Array(CODES);
   for (let i = 0; i < codes.length; i++) tally[codes[i]!]!++;
+  const table = valueTable(code);
   const most = Math.min(CODES, codes.length);
   const values = new Float32Array(most);
   const counts = new Uint32Array(most);
@@ -38,7 +39,7 @@ export function rank(codes: Uint16Array, code: Code): Ranking {
   for (let c = CODES - 1; c >= 0; c--) {
     const count = tally[c]!;
     if (!count) continue;
-    values[found] = valueOf(c, code);
+    values[found] = table[c]!;
     counts[found] = count;
     enclosed[found] = sum += values[found]! * count;
     found++;

@@ -13,12 +13,11 @@ describe("codes", () => {
     const values = decode(every, code);
     for (const c of [0, 1, 777, 32768, 65535]) {
       const x = code.offset + code.step * c;
-      expect(values[c]).toBe(Math.fround(code.knee ? (code.knee * (Math.exp(x) - Math.exp(-x))) / 2 : x));
-      expect(Math.fround(valueOf(c, code))).toBe(values[c]);
+      const value = code.knee ? code.knee * Math.sinh(x) : x;
+      expect(valueOf(c, code)).toBe(value);
+      expect(Math.abs(values[c]! / value - 1)).toBeLessThan(2 ** -23);
     }
     for (let c = 1; c < CODES; c++) if (!(values[c]! >= values[c - 1]!)) throw new Error(`code ${c} falls`);
-    // A short array goes another way than a long one.
-    expect(decode(every.subarray(100, 200), code)).toEqual(values.subarray(100, 200));
   });
 
   it("a constant field is its constant", () => {
