@@ -81,7 +81,7 @@ def changes(values: np.ndarray, seen: np.ndarray) -> Changes:
 
 
 def worst(values: np.ndarray, code: Callable[[np.ndarray], np.ndarray]) -> float:
-    """The largest change of what an isosurface encloses (at least a 100,000th of the electrons) or keeps out (a 1000th)."""
+    """The largest change of what isosurfaces enclose, if over a 100,000th of electrons, or keep out, if a 1000th."""
     inside, change_inside, outside, change_outside = changes(values, code(values))
     assert (inside > 1e-5).sum() > 55 and (outside > 1e-3).sum() > 50
     return float(max(change_inside[inside > 1e-5].max(), change_outside[outside > 1e-3].max()))
