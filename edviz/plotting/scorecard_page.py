@@ -342,7 +342,7 @@ def scattering_figure(cards: Cards, now: Curves | None = None) -> go.Figure | No
                 line={**line, "dash": dash},
                 hovertemplate=f"{escape(name)}{curve.note}<br>%{{x:.4g}} fs<br>%{{y:.3f}}<extra></extra>",
             )
-    title = "Do its waves forget as fast?" if not now else _title("F(k,t) about the frames shown", whole)
+    title = "Do its waves forget as fast?" if not now else _title("F(k,t) around the time shown", whole)
     figure.update_layout(template=template(), title={"text": title}, height=440, legend=LEGEND_BELOW)
     figure.update_xaxes(title="time t (fs)", rangemode="tozero")
     figure.update_yaxes(title="F(k, t)")
@@ -373,7 +373,7 @@ def pair_figure(cards: Cards, now: Curves | None = None) -> go.Figure | None:
     title = "Are its atoms where a liquid's are?" if not now else _title("g(r) of the frames shown", whole)
     figure.update_layout(template=template(), title={"text": title}, height=400, legend=LEGEND_BELOW)
     figure.update_xaxes(title="distance r (Å)")
-    figure.update_yaxes(title="g(r)")
+    figure.update_yaxes(title="g(r)", rangemode="tozero")
     return figure
 
 
@@ -390,7 +390,7 @@ def _layers(whole: Curves | None, now: Curves | None) -> Iterable[tuple[_Curve, 
     colors = assign_colors(list(dict.fromkeys([REFERENCE, *(whole or {}), *(now or {})])))
     for label, values in (whole or {}).items():
         line = (
-            {"color": translucent(colors[label], 0.35), "width": 1.5} if now else {"color": colors[label], "width": 2}
+            {"color": translucent(colors[label], 0.45), "width": 1.5} if now else {"color": colors[label], "width": 2}
         )
         yield _Curve(label, values, bool(now), ", whole trajectory" if now else ""), line
     for label, values in (now or {}).items():
