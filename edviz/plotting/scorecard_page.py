@@ -328,7 +328,7 @@ def scattering_figure(cards: Cards, now: Curves | None = None) -> go.Figure | No
     if whole is None and not now:
         return None
     figure = go.Figure()
-    for curve, line in _layers(whole, now):
+    for curve in _layers(whole, now):
         values = curve.values.transpose("scattering_k", "lag")
         shells = np.unique(np.linspace(0, values.sizes["scattering_k"] - 1, N_SHELLS).round().astype(int))
         for shell, dash in zip(shells, ("solid", "dash", "dot"), strict=False):
@@ -339,8 +339,8 @@ def scattering_figure(cards: Cards, now: Curves | None = None) -> go.Figure | No
                 name=name,
                 mode="lines",
                 showlegend=not curve.faint,
-                line={**line, "dash": dash},
-                hovertemplate=f"{escape(name)}{curve.note}<br>%{{x:.4g}} fs<br>%{{y:.3f}}<extra></extra>",
+                line=curve.line | {"dash": dash},
+                hovertemplate=f"{escape(name)}{curve.hint}<br>%{{x:.4g}} fs<br>%{{y:.3f}}<extra></extra>",
             )
     title = "Do its waves forget as fast?" if not now else _title("F(k,t) around the time shown", whole)
     figure.update_layout(template=template(), title={"text": title}, height=440, legend=LEGEND_BELOW)
@@ -360,15 +360,15 @@ def pair_figure(cards: Cards, now: Curves | None = None) -> go.Figure | None:
     if whole is None and not now:
         return None
     figure = go.Figure()
-    for curve, line in _layers(whole, now):
+    for curve in _layers(whole, now):
         figure.add_scatter(
             x=curve.values["r"].values,
             y=short(curve.values.values),
             name=curve.label,
             mode="lines",
             showlegend=not curve.faint,
-            line=line,
-            hovertemplate=f"{escape(curve.label)}{curve.note}<br>%{{x:.3g}} Å<br>%{{y:.3f}}<extra></extra>",
+            line=curve.line,
+            hovertemplate=f"{escape(curve.label)}{curve.hint}<br>%{{x:.3g}} Å<br>%{{y:.3f}}<extra></extra>",
         )
     title = "Are its atoms where a liquid's are?" if not now else _title("g(r) of the frames shown", whole)
     figure.update_layout(template=template(), title={"text": title}, height=400, legend=LEGEND_BELOW)
@@ -381,20 +381,23 @@ def pair_figure(cards: Cards, now: Curves | None = None) -> go.Figure | None:
 class _Curve:
     label: str
     values: xr.DataArray
-    faint: bool
-    note: str
+    line: dict[str, Any]
+    faint: bool = False
+
+    @property
+    def hint(self) -> str:
+        return ", whole trajectory" if self.faint else ""
 
 
-def _layers(whole: Curves | None, now: Curves | None) -> Iterable[tuple[_Curve, dict[str, Any]]]:
-    """The curves to draw with their lines: those of whole trajectories, faint if others come on top."""
-    colors = assign_colors(list(dict.fromkeys([REFERENCE, *(whole or {}), *(now or {})])))
-    for label, values in (whole or {}).items():
-        line = (
-            {"color": translucent(colors[label], 0.45), "width": 1.5} if now else {"color": colors[label], "width": 2}
-        )
-        yield _Curve(label, values, bool(now), ", whole trajectory" if now else ""), line
-    for label, values in (now or {}).items():
-        yield _Curve(label, values, False, ""), {"color": colors[label], "width": 2}
+def _layers(whole: Curves | None, now: Curves | None) -> Iterable[_Curve]:
+    """The curves to draw: those of whole trajectories, faint if others come on top."""
+    whole, now = whole or {}, now or {}
+    colors = assign_colors(list(dict.fromkeys([REFERENCE, *whole, *now])))
+    for label, values in whole.items():
+        color, width = (translucent(colors[label], 0.45), 1.5) if now else (colors[label], 2)
+        yield _Curve(label, values, {"color": color, "width": width}, faint=bool(now))
+    for label, values in now.items():
+        yield _Curve(label, values, {"color": colors[label], "width": 2})
 
 
 def _title(text: str, whole: Curves | None) -> str:
