@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edviz.analysis.atoms import MIN_FOUND, site_kind
 from edviz.analysis.block_atoms import atoms_to_find
 from edviz.analysis.frames import even_interval
@@ -97,5 +95,5 @@ class Moments:
         if key not in self._scattering:
             traj = self._trajectories[label].sample(sample)[window]
             span = float(traj.time[-1] - traj.time[0])
-            self._scattering[key] = intermediate_scattering(traj, t_max=min(MAX_LAG_FS, np.ceil(span / 3)))
+            self._scattering[key] = intermediate_scattering(traj, t_max=min(MAX_LAG_FS, span / 3))
         return self._scattering[key]
