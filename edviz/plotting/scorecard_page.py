@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["REFERENCE", "SECTIONS", "Section", "curves", "scorecard_page", "tables", "verdict_chips"]
 
 Cards = Mapping[str, "Scorecard"]
+Curves = Mapping[str, "xr.DataArray"]
 
 REFERENCE = "AIMD"
 LEAD_TIME_FS = 200.0
@@ -316,67 +317,104 @@ def lead_time_figure(cards: Cards) -> go.Figure | None:
     return figure
 
 
-def scattering_figure(cards: Cards) -> go.Figure | None:
-    """F(k,t) of some shells, mean over blocks; None if no rollout has a block."""
+def scattering_figure(cards: Cards, now: Curves | None = None) -> go.Figure | None:
+    """F(k,t) of some shells, mean over blocks; None if no rollout has a block.
+
+    With `now`, label -> (k, lag) of a window of each trajectory, those are drawn, and the means faintly below.
+    """
     import plotly.graph_objects as go
 
-    curves = _block_means(cards, "scattering")
-    if curves is None:
+    whole = _block_means(cards, "scattering", alone=bool(now))
+    if whole is None and not now:
         return None
     figure = go.Figure()
-    colors = assign_colors([REFERENCE, *cards])
-    shells = np.unique(np.linspace(0, curves[REFERENCE].sizes["scattering_k"] - 1, N_SHELLS).round().astype(int))
-    for label, curve in curves.items():
+    for curve in _layers(whole, now):
+        values = curve.values.transpose("scattering_k", "lag")
+        shells = np.unique(np.linspace(0, values.sizes["scattering_k"] - 1, N_SHELLS).round().astype(int))
         for shell, dash in zip(shells, ("solid", "dash", "dot"), strict=False):
-            k = float(curve["scattering_k"][shell])
+            name = f"{curve.label}, k = {float(values['scattering_k'][shell]):.2g} Å⁻¹"
             figure.add_scatter(
-                x=curve["lag"].values,
-                y=short(curve.values[shell]),
-                name=f"{label}, k = {k:.2g} Å⁻¹",
+                x=values["lag"].values,
+                y=short(values.values[shell]),
+                name=name,
                 mode="lines",
-                line={"color": colors[label], "width": 2, "dash": dash},
-                hovertemplate=f"{escape(label)}, k = {k:.3g} Å⁻¹<br>%{{x:.4g}} fs<br>%{{y:.3f}}<extra></extra>",
+                showlegend=not curve.faint,
+                line=curve.line | {"dash": dash},
+                hovertemplate=f"{escape(name)}{curve.hint}<br>%{{x:.4g}} fs<br>%{{y:.3f}}<extra></extra>",
             )
-    figure.update_layout(
-        template=template(), title={"text": "Do its waves forget as fast?"}, height=440, legend=LEGEND_BELOW
-    )
+    title = "Do its waves forget as fast?" if not now else _title("F(k,t) around the time shown", whole)
+    figure.update_layout(template=template(), title={"text": title}, height=440, legend=LEGEND_BELOW)
     figure.update_xaxes(title="time t (fs)", rangemode="tozero")
     figure.update_yaxes(title="F(k, t)")
     return figure
 
 
-def pair_figure(cards: Cards) -> go.Figure | None:
-    """g(r) of the atoms found in the densities, mean over blocks; None where atoms are not looked for."""
+def pair_figure(cards: Cards, now: Curves | None = None) -> go.Figure | None:
+    """g(r) of the atoms found in the densities, mean over blocks; None where atoms are not looked for.
+
+    With `now`, label -> (r,) of a frame of each trajectory, those are drawn, and the means faintly below.
+    """
     import plotly.graph_objects as go
 
-    curves = _block_means(cards, "pair_distribution")
-    if curves is None:
+    whole = _block_means(cards, "pair_distribution", alone=bool(now))
+    if whole is None and not now:
         return None
     figure = go.Figure()
-    colors = assign_colors([REFERENCE, *cards])
-    for label, curve in curves.items():
+    for curve in _layers(whole, now):
         figure.add_scatter(
-            x=curve["r"].values,
-            y=short(curve.values),
-            name=label,
+            x=curve.values["r"].values,
+            y=short(curve.values.values),
+            name=curve.label,
             mode="lines",
-            line={"color": colors[label], "width": 2},
-            hovertemplate=f"{escape(label)}<br>%{{x:.3g}} Å<br>%{{y:.3f}}<extra></extra>",
+            showlegend=not curve.faint,
+            line=curve.line,
+            hovertemplate=f"{escape(curve.label)}{curve.hint}<br>%{{x:.3g}} Å<br>%{{y:.3f}}<extra></extra>",
         )
-    figure.update_layout(
-        template=template(), title={"text": "Are its atoms where a liquid's are?"}, height=400, legend=LEGEND_BELOW
-    )
+    title = "Are its atoms where a liquid's are?" if not now else _title("g(r) of the frames shown", whole)
+    figure.update_layout(template=template(), title={"text": title}, height=400, legend=LEGEND_BELOW)
     figure.update_xaxes(title="distance r (Å)")
-    figure.update_yaxes(title="g(r)")
+    figure.update_yaxes(title="g(r)", rangemode="tozero")
     return figure
 
 
-def _block_means(cards: Cards, name: str) -> dict[str, xr.DataArray] | None:
-    """Label -> mean over blocks of AIMD and of every card that has blocks; None if there is nothing to compare."""
+@dataclass(frozen=True)
+class _Curve:
+    label: str
+    values: xr.DataArray
+    line: dict[str, Any]
+    faint: bool = False
+
+    @property
+    def hint(self) -> str:
+        return ", whole trajectory" if self.faint else ""
+
+
+def _layers(whole: Curves | None, now: Curves | None) -> Iterable[_Curve]:
+    """The curves to draw: those of whole trajectories, faint if others come on top."""
+    whole, now = whole or {}, now or {}
+    colors = assign_colors(list(dict.fromkeys([REFERENCE, *whole, *now])))
+    for label, values in whole.items():
+        color, width = (translucent(colors[label], 0.45), 1.5) if now else (colors[label], 2)
+        yield _Curve(label, values, {"color": color, "width": width}, faint=bool(now))
+    for label, values in now.items():
+        yield _Curve(label, values, {"color": colors[label], "width": 2})
+
+
+def _title(text: str, whole: Curves | None) -> str:
+    return f"{text} (faint: whole trajectories)" if whole else text
+
+
+def _block_means(cards: Cards, name: str, alone: bool = False) -> dict[str, xr.DataArray] | None:
+    """Label -> mean over blocks of AIMD and of every card that has blocks; None if there is nothing to compare.
+
+    With `alone` AIMD is enough.
+    """
+    if not cards:
+        return None
     evidence = next(iter(cards.values())).evidence
     shown = {label: card.evidence.blocks["generated"] for label, card in cards.items()}
     shown = {label: blocks for label, blocks in shown.items() if blocks.sizes["block"] and name in blocks}
-    if name not in evidence.blocks["reference"] or not shown:
+    if name not in evidence.blocks["reference"] or not (shown or alone):
         return None
     return {label: blocks[name].mean("block") for label, blocks in {REFERENCE: evidence.aimd, **shown}.items()}
 

@@ -28,15 +28,17 @@ _ROWS = {
 N_POINTS = 1500
 
 
-def plot_timelines(cards: Mapping[str, Scorecard], moment: float | None = None, sample: int | None = None) -> go.Figure:
+def plot_timelines(
+    cards: Mapping[str, Scorecard], moments: Mapping[str, float] | None = None, sample: int | None = None
+) -> go.Figure:
     """Draw charge error, contrast and jsd of every frame against time.
 
     Parameters
     ----------
     cards : label -> Scorecard
         Of one reference.
-    moment : float, optional
-        A time to mark, fs.
+    moments : label -> float, optional
+        The time of each trajectory that is looked at, fs: marked by a line, one for all that agree.
     sample : int, optional
         Drawn strongly; the others are thin. By default the first.
     """
@@ -75,8 +77,12 @@ def plot_timelines(cards: Mapping[str, Scorecard], moment: float | None = None, 
             figure.update_yaxes(exponentformat="power", dtick=1, row=row, col=1)
     figure.add_hline(y=0, line={"color": MUTED, "width": 1, "dash": "dot"}, row=1, col=1)
     _separate_small_charges(figure, shown)
-    if moment is not None:
-        figure.add_vline(x=moment, line={"color": INK, "width": 1.2})
+    moments = moments or {}
+    if moments and np.ptp(list(moments.values())) < 1e-3:
+        figure.add_vline(x=next(iter(moments.values())), line={"color": INK, "width": 1.2})
+    else:
+        for label, moment in moments.items():
+            figure.add_vline(x=moment, line={"color": colors[label], "width": 1.2})
     figure.update_layout(template=template(), title={"text": "Frame by frame"}, height=560, legend=LEGEND_BELOW)
     figure.update_xaxes(title="time (fs)", row=len(_ROWS), col=1)
     return figure

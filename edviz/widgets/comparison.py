@@ -38,6 +38,7 @@ from edviz.plotting.theme import AIMD, GENERATED
 from edviz.plotting.timelines import plot_timelines
 from edviz.widgets.answering import answer_in_subshell
 from edviz.widgets.figure import FigureView
+from edviz.widgets.moment import Moments
 from edviz.widgets.viewer import TrajectoryViewer, link
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ TABS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "F(k,t)": (scattering_figure, ("intermediate_scattering",)),
     "in time": (plot_timelines, ("charge", "drift_jsd")),
 }
-#: These can be drawn of the frames shown; the others need whole trajectories.
-_OF_A_FRAME = ("values", "S(k)")
+#: These can be drawn of the frames shown, F(k,t) of the time about them; the others are curves in time anyway.
+_OF_A_FRAME = ("values", "S(k)", "g(r)", "F(k,t)")
 _SHARED = ("levels", "level_mode", "fractions", "repeat", "shift", "slices", "show_cell", "volume")
 #: While time moves the measurements wait for a rest this long, s: the views come first.
 _REST = 0.15
@@ -97,8 +98,8 @@ class ComparisonPanel(ipywidgets.VBox):
     tab : str
         One of "values", "S(k)", "g(r)", "F(k,t)", "in time".
     scope : "frame" or "whole"
-        Whether the histograms and S(k) are those of the frames shown or of the whole trajectories. The other tabs
-        always show the whole.
+        Whether histograms, S(k) and g(r) are those of the frames shown or of the whole trajectories. F(k,t) takes
+        time: "frame" means the picosecond about the frames shown. The tab "in time" marks them.
     aimd, generated_view : TrajectoryViewer
     difference_view : TrajectoryViewer or None
         None where the two share no times.
@@ -142,6 +143,9 @@ class ComparisonPanel(ipywidgets.VBox):
         self._card = card
         self._card_lock = threading.Lock()
         self._work = _Latest(self._complain)
+        self._judging = _Latest(self._complain)
+        self._no_card = ""  # why there is none
+        self._moments = Moments({REFERENCE: self.reference, label: self.generated}, REFERENCE)
 
         ours, _ = self._shared_times()
         self.overlap = len(ours) > 0
@@ -265,7 +269,7 @@ class ComparisonPanel(ipywidgets.VBox):
         cards = {self.label: self.card}
         figure_of, rows = TABS[self.tab]
         if self.tab == "in time":
-            figure = plot_timelines(cards, self.aimd.time if self.overlap else None, self.generated_view.sample)
+            figure = plot_timelines(cards, self._times(), self.generated_view.sample)
         else:
             figure = figure_of(cards)
         judged = [_judgement(name, self.card) for name in rows if name in self.card.rows]
@@ -274,8 +278,17 @@ class ComparisonPanel(ipywidgets.VBox):
             text = f"Nothing to draw: {text or 'the trajectories are too short'}."
         return figure, text
 
-    def _draw_frame(self) -> tuple[go.Figure, str]:
+    def _times(self) -> dict[str, float]:
+        """The time of each trajectory that is shown, on its own clock, fs."""
+        return {
+            REFERENCE: float(self.reference.time[self.aimd.frame]),
+            self.label: float(self.generated.time[self.generated_view.frame]),
+        }
+
+    def _draw_frame(self) -> tuple[go.Figure | None, str]:
         view = self.generated_view
+        if self.tab in ("g(r)", "F(k,t)"):
+            return self._draw_moment()
         far = (self.aimd.frame + len(self.reference) // 2) % len(self.reference)
         aimd, unrelated = (_read(self.reference[frame]) for frame in (self.aimd.frame, far))
         ours = _read(self.generated.sample(view.sample)[view.frame])
@@ -290,6 +303,41 @@ class ComparisonPanel(ipywidgets.VBox):
             f"{times}: jsd {number(value)} bit; AIMD's own frame at {self.reference.time[far]:g} fs differs from this "
             f"one by {number(floor)} bit"
         )
+
+    def _draw_moment(self) -> tuple[go.Figure | None, str]:
+        """g(r) of the frames shown, or F(k,t) of the time about them, on the curves of the whole trajectories."""
+        shown = {REFERENCE: (0, self.aimd.frame), self.label: (self.generated_view.sample, self.generated_view.frame)}
+        curves, texts, missing = {}, [], []
+        for label, (sample, frame) in shown.items():
+            times = (self.reference if label == REFERENCE else self.generated).time
+            try:
+                if self.tab == "g(r)":
+                    curves[label] = self._moments.pair_distribution(label, sample, frame)
+                    texts.append(f"{escape(label)} at {times[frame]:g} fs")
+                else:
+                    scattering = self._moments.scattering(label, sample, frame)
+                    curves[label] = scattering.rename(k="scattering_k")
+                    window = times[self._moments.window(label, frame)]
+                    texts.append(f"{escape(label)} from {window[0]:g} to {window[-1]:g} fs")
+            except MissingDataError as error:
+                missing.append(escape(str(error)))
+        if not curves:
+            return None, f"Nothing to draw: {'; '.join(dict.fromkeys(missing))}."
+        if self._card is None and not self._no_card:
+            self._judging.ask(self._judge)
+        if self._card is None:
+            missing.append(self._no_card or "<i>reading both trajectories for their whole curves …</i>")
+        cards = {} if self._card is None else {self.label: self._card}
+        draw = pair_figure if self.tab == "g(r)" else scattering_figure
+        return draw(cards, curves), "; ".join([", ".join(texts), *missing])
+
+    def _judge(self) -> None:
+        """Evaluate, then draw again: the curves of the whole trajectories are there now."""
+        try:
+            self.card  # noqa: B018  evaluates
+        except EdvizError as error:
+            self._no_card = f"no curves of whole trajectories: {escape(str(error))}"
+        self._refresh()
 
     # Drawing ----------------------------------------------------------------------------------------------
 
@@ -319,7 +367,8 @@ class ComparisonPanel(ipywidgets.VBox):
 
     def wait(self, timeout: float | None = None) -> None:
         """Until the picture is up to date."""
-        self._work.join(timeout)
+        for work in (self._work, self._judging, self._work):
+            work.join(timeout)
 
     # Leaving ----------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from edviz.schema import ELECTRON_KINDS
 from edviz.trajectory import DensityTrajectory
-from edviz.widgets.encoding import encode_half
+from edviz.widgets.encoding import encode
 
 __all__ = ["EncodedFrame", "FrameServer", "encode_frame"]
 
@@ -57,13 +57,13 @@ def encode_frame(
     Returns
     -------
     EncodedFrame
-        Content: "type", "sample", "frame", "shape", "stride", "scale", "min", "max", "electrons" (None for fields that
-        do not integrate to electrons) and, with a second field, "scale2". Buffers: the field (float16, a, b, c in C
-        order, to be multiplied by the scale), the positions (float32, atom x 3, angstrom from the first grid point;
-        empty without) and the second field.
+        Content: "type", "sample", "frame", "shape", "stride", "code", "min", "max", "electrons" (None for fields that
+        do not integrate to electrons) and, with a second field, "code2". Buffers: the field (16-bit codes, a, b, c in C
+        order; "code" says what they stand for: `edviz.widgets.encoding`), the positions (float32, atom x 3, angstrom
+        from the first grid point; empty without) and the second field.
     """
     values = traj.sample(sample).frame(frame)
-    codes, scale = encode_half(values)
+    codes, code = encode(values)
     electrons = None
     if traj.density_kind in ELECTRON_KINDS:
         electrons = float(values.mean(dtype=np.float64) * traj.grid.volume)
@@ -73,7 +73,7 @@ def encode_frame(
         "frame": frame,
         "shape": list(values.shape),
         "stride": 1,
-        "scale": scale,
+        "code": code,
         "min": float(values.min()),
         "max": float(values.max()),
         "electrons": electrons,
@@ -81,8 +81,7 @@ def encode_frame(
     buffers = [codes.tobytes(), _positions(traj, sample, frame)]
     if second is not None:
         others = second.sample(sample if second.is_ensemble else 0).frame(frame)
-        codes, scale = encode_half(others)
-        content["scale2"] = scale
+        codes, content["code2"] = encode(others)
         buffers.append(codes.tobytes())
     return EncodedFrame(content, buffers)
 

@@ -131,6 +131,22 @@ def test_motion_and_atoms_are_drawn_where_there_are_blocks(card):
     assert scattering_figure({"generated": short}) is None is pair_figure({"generated": short})
 
 
+def test_curves_of_the_moment_lie_on_the_faint_ones_of_the_whole(card):
+    blocks = card.evidence.blocks["reference"]
+    cases = {pair_figure: blocks["pair_distribution"][0] + 0.1, scattering_figure: blocks["scattering"][0] + 0.1}
+    for draw, curve in cases.items():
+        now = {"AIMD": curve, "generated": curve + 0.1}
+        alone, both = draw({}, now), draw({"generated": card}, now)
+        assert len(both.data) == 2 * len(alone.data)
+        faint, strong = both.data[: len(alone.data)], both.data[len(alone.data) :]
+        assert all(trace.line.color.startswith("rgba") and trace.showlegend is False for trace in faint)
+        assert {trace.line.color for trace in strong} == {AIMD, GENERATED[0]}
+        for drawn, whole in zip(strong, draw({"generated": card}).data, strict=True):
+            assert drawn.name == whole.name and len(drawn.y) == len(whole.y)
+        np.testing.assert_allclose(strong[0].y, np.atleast_2d(curve.values)[0], rtol=1e-6)
+        assert "faint" in both.layout.title.text and "faint" not in alone.layout.title.text
+
+
 def test_a_line_has_no_more_points_than_the_page_has_pixels(card):
     figure = jsd_figure({"generated": card})
     assert all(len(trace.x) == len(trace.y) <= 1500 for trace in figure.data)

@@ -11,6 +11,8 @@ import pytest
 
 import edviz
 from edviz.analysis.divergence import jsd
+from edviz.analysis.pairs import pair_distribution
+from edviz.analysis.scattering import intermediate_scattering
 from edviz.errors import ArgumentError, GridMismatchError, MissingDataError
 from edviz.plotting.page import number
 from edviz.widgets import ComparisonPanel
@@ -42,6 +44,13 @@ def panel(rollout: edviz.DensityTrajectory, reference: edviz.DensityTrajectory, 
     made = edviz.compare(rollout, reference, card=card)
     made.wait(30)
     return made
+
+
+def decoded(values: object) -> list[float]:
+    """Numbers of a plotly figure, which has longer arrays as base64."""
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"]).tolist()
+    return list(values)  # type: ignore[call-overload]
 
 
 def names(panel: ComparisonPanel) -> set[str]:
@@ -88,6 +97,65 @@ def test_the_picture_follows_the_slider_only_where_it_shows_frames(panel: Compar
     assert panel.figure.figure is whole
 
 
+@pytest.fixture(scope="module")
+def with_atoms(lithium: edviz.DensityTrajectory) -> ComparisonPanel:
+    """All electrons on a grid that shows the atoms: test frames beside earlier ones; evaluated by the panel itself."""
+    total = lithium.resample_grid((20, 20, 20)).with_core()
+    reference = total[500:540]
+    density = total[:100].density.values.reshape(2, 50, 20, 20, 20)
+    ours = edviz.DensityTrajectory.from_arrays(
+        density,
+        reference.grid.cell,
+        time=reference.time[3] + 10 * np.arange(50),
+        density_kind="total",
+        n_electrons=162,
+    )
+    return edviz.compare(ours, reference)
+
+
+def lines(panel: ComparisonPanel, faint: bool) -> list[dict]:
+    panel.wait(120)
+    return [line for line in panel.figure.figure["data"] if line["line"]["color"].startswith("rgba") is faint]
+
+
+def test_pair_distribution_follows_the_slider_above_that_of_the_whole(with_atoms: ComparisonPanel) -> None:
+    panel = with_atoms
+    panel.tab = "g(r)"
+    panel.aimd.frame, panel.generated_view.frame = 13, 10
+    first = lines(panel, faint=False)
+    assert [line["name"] for line in first] == [line["name"] for line in lines(panel, faint=True)]
+    assert f"generated at {panel.generated.time[10]:g} fs" in panel.note.value
+    # What is drawn is g(r) of the stored atoms of this frame, which the density shows.
+    stored = panel.reference.ds["positions"].values[13:14]
+    expected = pair_distribution(stored, panel.reference.grid.cell, dr=0.2)
+    drawn = np.array(decoded(first[0]["y"]))
+    assert np.abs(drawn - expected["g"].values).mean() < 0.1 and drawn.max() > 1.5
+    panel.aimd.frame, panel.generated_view.frame = 33, 30
+    assert decoded(lines(panel, faint=False)[0]["y"]) != decoded(first[0]["y"])
+    panel.scope = "whole"
+    assert lines(panel, faint=False) and not lines(panel, faint=True)
+    panel.scope = "frame"
+
+
+def test_scattering_is_that_of_the_time_about_the_frame(with_atoms: ComparisonPanel) -> None:
+    panel = with_atoms
+    panel.tab = "F(k,t)"
+    panel.aimd.frame, panel.generated_view.frame = 13, 10
+    drawn = lines(panel, faint=False)
+    times = panel.reference.time
+    assert f"AIMD from {times[0]:g} to {times[-1]:g} fs" in panel.note.value  # it has less than a picosecond
+    expected = intermediate_scattering(panel.reference, t_max=130).values
+    np.testing.assert_allclose(decoded(drawn[0]["y"]), expected[0], atol=1e-5)
+    assert len(drawn) == 6 and len(lines(panel, faint=True)) == 6
+    assert "faint" in panel.figure.figure["layout"]["title"]["text"]
+
+
+def test_a_density_without_its_atoms_is_said_to_show_none(panel: ComparisonPanel) -> None:
+    panel.tab = "g(r)"
+    panel.wait(30)
+    assert panel.figure.figure == {} and "Nothing to draw" in panel.note.value
+
+
 @pytest.mark.parametrize("tab", list(TABS))
 def test_every_tab_draws_the_whole_trajectories_with_their_verdict(panel: ComparisonPanel, tab: str) -> None:
     panel.scope = "whole"
@@ -106,11 +174,18 @@ def test_every_tab_draws_the_whole_trajectories_with_their_verdict(panel: Compar
 
 
 def test_the_present_time_is_marked_in_the_timelines(panel: ComparisonPanel) -> None:
+    def marks() -> dict[float, str]:
+        panel.wait(30)
+        shapes = panel.figure.figure["layout"]["shapes"]
+        return {shape["x0"]: shape["line"]["color"] for shape in shapes if shape["x0"] == shape["x1"]}
+
     panel.tab = "in time"
-    panel.aimd.frame = 12
-    panel.wait(30)
-    marks = {shape["x0"] for shape in panel.figure.figure["layout"]["shapes"] if shape["x0"] == shape["x1"]}
-    assert marks == {panel.reference.time[12]}
+    panel.aimd.frame, panel.generated_view.frame = 12, 9
+    assert list(marks()) == [panel.reference.time[12]]
+    # The rollout goes on where AIMD has ended: both moments are marked.
+    panel.aimd.frame, panel.generated_view.frame = 39, 50
+    both = marks()
+    assert set(both) == {panel.reference.time[39], panel.generated.time[50]} and len(set(both.values())) == 2
 
 
 def test_without_a_card_it_evaluates_by_itself(

@@ -55,6 +55,16 @@ def test_tabs_change_the_figure(notebook: Notebook) -> None:
     assert "charge" in page.locator(".edviz-panel").inner_text()
 
 
+def test_scattering_follows_the_slider(notebook: Notebook) -> None:
+    page = notebook.page
+    page.get_by_role("button", name="F(k,t)").click()
+    title = page.locator(".edviz-figure .gtitle")
+    wait_for(lambda: (title.text_content() or "").startswith("F(k,t) around the time shown"), 120)
+    # The rollout has less than a picosecond: its window is all of it.
+    times = notebook.ask("print(f'{rollout.time[0]:g} to {rollout.time[-1]:g} fs')")
+    wait_for(lambda: f"generated from {times}" in page.locator(".edviz-panel").inner_text())
+
+
 def test_the_saved_notebook_is_small(notebook: Notebook) -> None:
     notebook.command("docmanager:save")
     wait_for(lambda: "ComparisonPanel" in notebook.path.read_text())

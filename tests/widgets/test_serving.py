@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import edviz
-from edviz.widgets.encoding import decode_half
+from edviz.widgets.encoding import decode
 from edviz.widgets.serving import FrameServer, encode_frame
 
 Make = Callable[..., edviz.DensityTrajectory]
@@ -33,7 +33,7 @@ def test_a_frame_holds_values_positions_and_electrons(trajectory: edviz.DensityT
     encoded = encode_frame(trajectory, 0, 3)
     content = encoded.content
     assert content["shape"] == [6, 5, 8] and content["stride"] == 1
-    values = decode_half(encoded.buffers[0], content["scale"]).reshape(6, 5, 8)
+    values = decode(encoded.buffers[0], content["code"]).reshape(6, 5, 8)
     np.testing.assert_allclose(values, trajectory.frame(3), rtol=2**-11)
     assert content["min"] == trajectory.frame(3).min() and content["max"] == trajectory.frame(3).max()
     assert content["electrons"] == pytest.approx(4, rel=1e-6)
@@ -60,13 +60,14 @@ def test_a_second_field_comes_along(make_trajectory: Make) -> None:
     first, second = make_trajectory(seed=0), make_trajectory(seed=1)
     encoded = encode_frame(first, 0, 2, second)
     assert len(encoded.buffers) == 3
-    values = decode_half(encoded.buffers[2], encoded.content["scale2"])
+    values = decode(encoded.buffers[2], encoded.content["code2"])
     np.testing.assert_allclose(values, second.frame(2).ravel(), rtol=2**-11)
 
 
 def test_samples_of_an_ensemble_are_told_apart(make_trajectory: Make) -> None:
     ensemble = make_trajectory(n_samples=3)
-    values = decode_half(encode_frame(ensemble, 2, 1).buffers[0], 1.0)
+    encoded = encode_frame(ensemble, 2, 1)
+    values = decode(encoded.buffers[0], encoded.content["code"])
     np.testing.assert_allclose(values, ensemble.frame(1)[2].ravel(), rtol=2**-11)
 
 

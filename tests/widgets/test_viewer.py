@@ -17,7 +17,7 @@ import edviz
 from edviz.errors import ArgumentError, EdvizError, FrameIndexError, GridMismatchError, MissingDataError
 from edviz.plotting.surfaces import level_from_fraction
 from edviz.widgets import TrajectoryViewer, link
-from edviz.widgets.encoding import decode_half
+from edviz.widgets.encoding import decode
 
 Make = Callable[..., edviz.DensityTrajectory]
 
@@ -73,7 +73,7 @@ def test_hello_is_answered_and_wishes_are_served(trajectory: edviz.DensityTrajec
     assert sent[0][0] == {"type": "hello"}
     ask(viewer, type="want", epoch=1, frames=[[0, 3], [0, 1]])
     assert [(m["type"], m.get("frame")) for m, _ in sent[1:]] == [("frame", 3), ("frame", 1)]
-    values = decode_half(sent[1][1][0], sent[1][0]["scale"])
+    values = decode(sent[1][1][0], sent[1][0]["code"])
     np.testing.assert_allclose(values, trajectory.frame(3).ravel(), rtol=2**-11)
 
 

@@ -1,17 +1,17 @@
 /** One job of the worker: a frame's codes and what is asked of them -> surfaces, resolved levels, statistics. */
 
 import type { Cell, Vec3 } from "./cell";
-import { decodeHalf } from "./half";
+import { type Code, decode } from "./codes";
 import { extractSurface, pad, type PaddedField, type Surface } from "./isosurface";
-import { type Histogram, histogram, levelOfFraction, rank, type Ranking } from "./statistics";
+import { fractionAbove, type Histogram, histogram, levelOfFraction, rank, type Ranking } from "./statistics";
 
 export interface Job {
   id: number;
   key: string;
   /** Left out if the worker has the frame already. */
   codes?: Uint16Array;
-  /** Values are codes times this. */
-  scale: number;
+  /** What the codes stand for. */
+  code: Code;
   shape: Vec3;
   mode: "value" | "electrons";
   /** Levels, or fractions of electrons. */
@@ -37,7 +37,8 @@ export interface Result {
   lobes: Lobe[];
   /** The level of each target. */
   levels: number[];
-  ranking: Ranking;
+  /** The share of the electrons at points above each level. */
+  shares: number[];
   histogram: Histogram;
   stride: number;
   /** Milliseconds in the worker. */
@@ -75,15 +76,15 @@ export class Extraction {
       if (!Number.isFinite(level)) continue;
       lobes.push({ target, level, sign, ...extractSurface(field, level, job.cell, sign) });
     }
-    const { ranking } = frame;
-    return { id: job.id, key: job.key, lobes, levels, ranking, histogram: frame.histogram, stride: job.stride, elapsed: performance.now() - begin };
+    const shares = levels.map((level) => fractionAbove(frame.ranking, level));
+    return { id: job.id, key: job.key, lobes, levels, shares, histogram: frame.histogram, stride: job.stride, elapsed: performance.now() - begin };
   }
 
   private frame(job: Job): Known {
     let frame = this.known.get(job.key);
     if (job.codes) {
-      const ranking = rank(job.codes, job.scale);
-      frame = { values: decodeHalf(job.codes, job.scale), ranking, histogram: histogram(ranking, job.range), padded: new Map() };
+      const ranking = rank(job.codes, job.code);
+      frame = { values: decode(job.codes, job.code), ranking, histogram: histogram(ranking, job.range), padded: new Map() };
     }
     if (!frame) throw new Error(`frame ${job.key} was never sent to the worker`);
     this.known.delete(job.key);

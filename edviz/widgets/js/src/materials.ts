@@ -263,7 +263,7 @@ export interface FieldBinding {
   colormap: DataTexture;
   shift: Vector3;
   halfPoint: Vector3;
-  /** In units of the stored codes. */
+  /** In units of what the texture holds. */
   window: [number, number];
   logarithmic: boolean;
 }

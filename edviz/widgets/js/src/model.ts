@@ -12,7 +12,7 @@ export interface Model {
   send(content: unknown, callbacks?: unknown, buffers?: (ArrayBuffer | ArrayBufferView)[]): void;
 }
 
-/** A frame inside an HTML page: its volume as base64 of little-endian float16, its positions of float32. */
+/** A frame inside an HTML page: its volume as base64 of little-endian 16-bit codes, its positions of float32. */
 export interface EmbeddedFrame extends Omit<FrameMessage, "type"> {
   volume: string;
   positions?: string;

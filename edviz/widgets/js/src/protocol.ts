@@ -1,6 +1,7 @@
 /** What kernel and page tell each other. PROTOCOL.md is the text of it; these are its types. */
 
 import type { Cell, Vec3 } from "./cell";
+import type { Code } from "./codes";
 
 export interface Meta {
   n_frames: number;
@@ -104,13 +105,13 @@ interface FrameHeader {
   min: number;
   max: number;
   electrons: number | null;
+  /** What the codes of the field, and of the second field if there is one, stand for. */
+  code: Code;
+  code2?: Code;
 }
 
 export interface FrameMessage extends FrameHeader {
   type: "frame";
-  /** Values are codes times this; 1 if left out. The second field has its own. */
-  scale?: number;
-  scale2?: number;
 }
 
 export type Incoming =
@@ -123,8 +124,6 @@ export type Incoming =
 /** One frame as the page keeps it. */
 export interface Frame extends FrameHeader {
   codes: Uint16Array;
-  scale: number;
-  scale2: number;
   positions: Float32Array;
   second: Uint16Array | null;
 }
@@ -140,8 +139,8 @@ export function readFrame(message: FrameMessage, buffers: (ArrayBuffer | ArrayBu
   if (codes.length !== na * nb * nc)
     throw new Error(`frame ${message.frame} has ${codes.length} values, its shape ${message.shape.join(" x ")} needs ${na * nb * nc}`);
   const positions = new Float32Array(aligned(buffers[1]));
-  const second = buffers.length > 2 ? new Uint16Array(aligned(buffers[2])) : null;
-  return { ...message, scale: message.scale ?? 1, scale2: message.scale2 ?? 1, codes, positions, second: second && second.length === codes.length ? second : null };
+  const second = message.code2 && buffers.length > 2 ? new Uint16Array(aligned(buffers[2])) : null;
+  return { ...message, codes, positions, second: second && second.length === codes.length ? second : null };
 }
 
 /** The bytes of a buffer as an ArrayBuffer of its own (a DataView into a message may start at any byte). */

@@ -7,6 +7,7 @@ import {
   CylinderGeometry,
   Data3DTexture,
   type DataTexture,
+  DataUtils,
   DoubleSide,
   FrontSide,
   Group,
@@ -31,6 +32,7 @@ import {
   Vector3,
 } from "three";
 import { type Cell, inverse, toCartesian, type Vec3 } from "./cell";
+import { type Code, CODES, decode, valueOf } from "./codes";
 import { covalentRadius, elementColor } from "./elements";
 import type { Lobe } from "./extract";
 import { cellEdges, cellOffsets, drawnAtoms, halfBonds, planePolygons } from "./geometry";
@@ -63,8 +65,8 @@ export class Picture {
   private readonly cloud = new Group();
   private readonly square = new PlaneGeometry(2, 2);
   private readonly cylinder = new CylinderGeometry(1, 1, 1, 16, 1, true);
-  private texture: { key: string; field: Data3DTexture } | null = null;
-  private secondTexture: { key: string; field: Data3DTexture } | null = null;
+  private texture: { key: string; field: Data3DTexture; factor: number } | null = null;
+  private secondTexture: { key: string; field: Data3DTexture; factor: number } | null = null;
   private colormap: { name: string; texture: DataTexture } | null = null;
   private readonly fractionMatrix = new Matrix3();
   private readonly line = new LineBasicMaterial({ transparent: true, opacity: 0.85 });
@@ -246,21 +248,22 @@ export class Picture {
   /** The frame's field (or second field) on the graphics card, uploaded once a frame. */
   field(frame: Frame, which: "first" | "second", shift: Vec3, scale: FieldScale, colormap: string): FieldBinding | null {
     const codes = which === "first" ? frame.codes : frame.second;
-    if (!codes) return null;
-    const factor = which === "first" ? frame.scale : frame.scale2;
+    const code = which === "first" ? frame.code : frame.code2;
+    if (!codes || !code) return null;
     const key = `${frame.sample}:${frame.frame}:${frame.stride}`;
     let slot = which === "first" ? this.texture : this.secondTexture;
     if (slot?.key !== key) {
       slot?.field.dispose();
       const [na, nb, nc] = frame.shape;
-      const field = new Data3DTexture(codes, nc, nb, na);
+      const { halves, factor } = halfPrecision(codes, code);
+      const field = new Data3DTexture(halves, nc, nb, na);
       field.format = RedFormat;
       field.type = HalfFloatType;
       field.minFilter = field.magFilter = LinearFilter;
       field.wrapS = field.wrapT = field.wrapR = RepeatWrapping;
       field.unpackAlignment = 2;
       field.needsUpdate = true;
-      slot = { key, field };
+      slot = { key, field, factor };
       if (which === "first") this.texture = slot;
       else this.secondTexture = slot;
     }
@@ -269,7 +272,7 @@ export class Picture {
       this.colormap = { name: colormap, texture: colormapTexture(colormap) };
     }
     const halfPoint = new Vector3(0.5 / frame.shape[0], 0.5 / frame.shape[1], 0.5 / frame.shape[2]);
-    return { texture: slot.field, colormap: this.colormap.texture, shift: new Vector3(...shift), halfPoint, logarithmic: scale.logarithmic, window: [scale.window[0] / factor, scale.window[1] / factor] };
+    return { texture: slot.field, colormap: this.colormap.texture, shift: new Vector3(...shift), halfPoint, logarithmic: scale.logarithmic, window: [scale.window[0] / slot.factor, scale.window[1] / slot.factor] };
   }
 
   dispose(): void {
@@ -321,6 +324,15 @@ export class Picture {
       child.dispose?.();
     }
   }
+}
+
+/** A field in half precision, which is enough for colours and which every graphics card interpolates: values over a factor. */
+function halfPrecision(codes: Uint16Array, code: Code): { halves: Uint16Array; factor: number } {
+  const factor = Math.max(Math.abs(valueOf(0, code)), Math.abs(valueOf(CODES - 1, code))) / 2 ** 15 || 1;
+  const values = decode(codes, code);
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) halves[i] = DataUtils.toHalfFloat(values[i]! / factor);
+  return { halves, factor };
 }
 
 function geometry(positions: Float32Array, normals: Float32Array, indices: Uint32Array): BufferGeometry {

@@ -7,6 +7,7 @@
 
 import type { Model } from "./model";
 import type { Vec3 } from "./cell";
+import { type Code, CODES, valueOf } from "./codes";
 import { colorAt, cssGradient } from "./colormaps";
 import { type Lobe, type Result } from "./extract";
 import { Extractor } from "./extractor";
@@ -24,7 +25,7 @@ import {
   STATE_NAMES,
 } from "./protocol";
 import { type FieldScale, Picture } from "./scene";
-import { rank } from "./statistics";
+import { fractionAbove, rank, type Ranking } from "./statistics";
 
 /** Frames asked for at a time: few, so that a wish that is overtaken costs the kernel little. */
 const BATCH = 8;
@@ -426,7 +427,7 @@ export class Session {
       const steps = frame.shape.map((n, i) => Math.round((state.shift[i] ?? 0) * n / stride) * stride) as Vec3;
       const shift = steps.map((s, i) => s / frame.shape[i]!) as Vec3;
       const job = {
-        scale: frame.scale,
+        code: frame.code,
         key: this.key() + (frame.stride > 1 ? "~" : ""),
         shape: frame.shape,
         mode: this.electronMode() ? ("electrons" as const) : ("value" as const),
@@ -457,6 +458,13 @@ export class Session {
     return this.state.level_mode === "electrons" && this.hasElectrons() && this.state.fractions.length > 0;
   }
 
+  /** The share of the electrons at points above a level of the frame drawn. */
+  shareAbove(level: number): number | null {
+    if (!this.current) return null;
+    if (this.ranked?.frame !== this.current) this.ranked = { frame: this.current, ranking: rank(this.current.codes, this.current.code) };
+    return fractionAbove(this.ranked.ranking, level);
+  }
+
   private accept(result: Result): void {
     if (this.closed) return;
     const order = this.orders.get(result.id);
@@ -484,6 +492,7 @@ export class Session {
   }
 
   private current: Frame | null = null;
+  private ranked: { frame: Frame; ranking: Ranking } | null = null;
   /** What the surfaces and atoms in the scene were made from. */
   private readonly painted = { skin: "", atoms: "", triangles: 0 };
 
@@ -492,11 +501,11 @@ export class Session {
     const { drawn, current: frame, state, meta, picture } = this;
     if (!drawn || !frame) return;
     const { shift } = drawn;
-    this.scale ??= fieldScale(frame.codes, frame.scale, meta.signed);
+    this.scale ??= fieldScale(frame.codes, frame.code, meta.signed);
     const first = state.slices.length || state.volume ? picture.field(frame, "first", shift, this.scale, state.colormap) : null;
     let mapped = null;
     if (state.color_by === "second" && frame.second) {
-      this.secondScale ??= meta.second_range ? { window: meta.second_range, logarithmic: false } : fieldScale(frame.second, frame.scale2, hasBothSigns(frame.second));
+      this.secondScale ??= meta.second_range ? { window: meta.second_range, logarithmic: false } : fieldScale(frame.second, frame.code2!, hasBothSigns(frame.code2!));
       mapped = picture.field(frame, "second", shift, this.secondScale, state.colormap);
     }
     // Surfaces and atoms are the dear parts: a slice that moves must not have them uploaded anew.
@@ -586,19 +595,14 @@ export class Session {
   }
 }
 
-function hasBothSigns(codes: Uint16Array): boolean {
-  let negative = false;
-  let positive = false;
-  for (const code of codes) {
-    if (code & 0x8000) negative = true;
-    else if (code) positive = true;
-  }
-  return negative && positive;
+/** The first and the last code are the frame's extremes. */
+function hasBothSigns(code: Code): boolean {
+  return valueOf(0, code) < 0 && valueOf(CODES - 1, code) > 0;
 }
 
 /** Colours of a field: from its first shown frame, without the outermost points; logarithmic if it spans decades. */
-function fieldScale(codes: Uint16Array, scale: number, signed: boolean): FieldScale {
-  const { values, counts } = rank(codes, scale);
+function fieldScale(codes: Uint16Array, code: Code, signed: boolean): FieldScale {
+  const { values, counts } = rank(codes, code);
   const at = (share: number): number => {
     let seen = 0;
     for (let i = 0; i < values.length; i++) {

@@ -1,11 +1,11 @@
 /**
  * What one frame's values say as a whole: extremes, histogram, and the level that encloses a share of the electrons.
  *
- * A float16 volume has at most 65,536 different values, so one count of its codes answers all three exactly, without
- * sorting the points.
+ * A volume of 16-bit codes has at most 65,536 different values, so one count of its codes answers all three exactly,
+ * without sorting the points.
  */
 
-import { halfTable } from "./half";
+import { type Code, CODES, valueTable } from "./codes";
 
 /** Distinct values of a frame from the largest down. */
 export interface Ranking {
@@ -25,34 +25,26 @@ export interface Histogram {
   counts: Uint32Array;
 }
 
-/** Rank the values of a volume given by its half-precision codes, each times a scale. */
-export function rank(codes: Uint16Array, scale = 1): Ranking {
-  const tally = new Uint32Array(65536);
+/** Rank the values of a volume given by its codes. */
+export function rank(codes: Uint16Array, code: Code): Ranking {
+  const tally = new Uint32Array(CODES);
   for (let i = 0; i < codes.length; i++) tally[codes[i]!]!++;
-  const table = halfTable();
-  const values: number[] = [];
-  const counts: number[] = [];
-  // Positive codes grow with the value, negative ones fall with it; -0 is 0.
-  tally[0]! += tally[0x8000]!;
-  for (let code = 0x7bff; code >= 0; code--) {
-    if (tally[code]) {
-      values.push(scale * table[code]!);
-      counts.push(tally[code]!);
-    }
-  }
-  for (let code = 0x8001; code <= 0xfbff; code++) {
-    if (tally[code]) {
-      values.push(scale * table[code]!);
-      counts.push(tally[code]!);
-    }
-  }
-  const enclosed = new Float64Array(values.length);
+  const table = valueTable(code);
+  const most = Math.min(CODES, codes.length);
+  const values = new Float32Array(most);
+  const counts = new Uint32Array(most);
+  const enclosed = new Float64Array(most);
+  let found = 0;
   let sum = 0;
-  for (let i = 0; i < values.length; i++) {
-    sum += values[i]! * counts[i]!;
-    enclosed[i] = sum;
+  for (let c = CODES - 1; c >= 0; c--) {
+    const count = tally[c]!;
+    if (!count) continue;
+    values[found] = table[c]!;
+    counts[found] = count;
+    enclosed[found] = sum += values[found]! * count;
+    found++;
   }
-  return { values: Float32Array.from(values), counts: Uint32Array.from(counts), enclosed };
+  return { values: values.subarray(0, found), counts: counts.subarray(0, found), enclosed: enclosed.subarray(0, found) };
 }
 
 /**
@@ -101,10 +93,16 @@ export function histogram(ranking: Ranking, range: readonly [number, number], bi
   const from = at(range[0]);
   const to = at(range[1]) > from ? at(range[1]) : from + 1;
   const counts = new Uint32Array(bins);
+  // From the largest value down, so the bin only ever falls: one comparison a value, no logarithm.
+  const floor = (bin: number): number => {
+    const x = from + (bin / bins) * (to - from);
+    return scale === "log10" ? 10 ** x : x;
+  };
+  let bin = bins - 1;
+  let lowest = floor(bin);
   for (let i = 0; i < ranking.values.length; i++) {
-    const x = ranking.values[i]!;
-    const bin = scale === "log10" && x <= 0 ? 0 : Math.floor(((at(x) - from) / (to - from)) * bins);
-    counts[Math.min(bins - 1, Math.max(0, bin))]! += ranking.counts[i]!;
+    while (bin > 0 && ranking.values[i]! < lowest) lowest = floor(--bin);
+    counts[bin]! += ranking.counts[i]!;
   }
   return { scale, from, to, counts };
 }

@@ -9,7 +9,6 @@ import { HistogramPlot } from "./histogram";
 import { acquireRenderer, drawPng, drawTo, isSoftware, releaseRenderer } from "./page";
 import type { CameraState } from "./protocol";
 import type { Listener, Session } from "./session";
-import { fractionAbove } from "./statistics";
 
 /** Text that is written only when it changes: every change has the page laid out anew. */
 function write(element: Element, text: string): void {
@@ -424,9 +423,9 @@ export class View implements Listener {
 
   /** A level from the histogram: in electrons mode it becomes the share of electrons above it. */
   private setLevel(level: number): void {
-    const ranking = this.session.drawn?.result.ranking;
-    if (!this.session.electronMode()) this.setTarget(this.session.meta.signed ? Math.abs(level) || 1e-6 : level);
-    else if (ranking) this.setTarget(Math.min(0.999, Math.max(0.001, fractionAbove(ranking, level))));
+    if (!this.session.electronMode()) return this.setTarget(this.session.meta.signed ? Math.abs(level) || 1e-6 : level);
+    const share = this.session.shareAbove(level);
+    if (share !== null) this.setTarget(Math.min(0.999, Math.max(0.001, share)));
   }
 
   /** The slider runs over the histogram's axis, or over the fraction. */
@@ -458,7 +457,7 @@ export class View implements Listener {
     const result = this.session.drawn?.result;
     if (result && mode === "value" && result.levels.length) this.session.set("levels", result.levels.filter(Number.isFinite));
     if (result && mode === "electrons") {
-      const fractions = result.levels.map((level) => Number(fractionAbove(result.ranking, level).toFixed(3)));
+      const fractions = result.shares.map((share) => Number(share.toFixed(3)));
       this.session.set("fractions", fractions.length ? fractions : [0.5]);
     }
     this.session.set("level_mode", mode);
@@ -507,7 +506,7 @@ export class View implements Listener {
     this.level.disabled = value === undefined;
     const level = drawn?.levels[this.active];
     if (drawn && level !== undefined && electronsPossible) {
-      const share = fractionAbove(drawn.result.ranking, level);
+      const share = drawn.result.shares[this.active]!;
       write(this.note, electrons ? `${symbol} = ${digits(level)} ${prettyUnits(meta.units)}` : `${digits(100 * share)} % of electrons`);
     } else write(this.note, drawn && meta.signed && level !== undefined ? `lobes at ±${digits(Math.abs(level))}` : "");
     this.root.classList.toggle("edviz-nohistogram", !state.show_histogram);

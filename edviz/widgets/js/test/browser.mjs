@@ -17,12 +17,9 @@ const SHAPE = [24, 32, 40];
 const SIDES = [6, 8, 10];
 const FRAMES = 12;
 const RADIUS = 1.6;
-
-/** Round to half precision: enough of it for values between 2^-14 and 2. */
-function half(x) {
-  const exponent = Math.floor(Math.log2(x));
-  return ((exponent + 15) << 10) + Math.round((x / 2 ** exponent - 1) * 1024);
-}
+/** Codes: even, from here on. */
+const LOWEST = 6.2e-5;
+const STEP = (1 - LOWEST) / 65535;
 
 /** exp(-(d / 1.6)^2) around a place that moves along a with the frame: the level 1/e is a sphere of radius 1.6. */
 function embedded(frame) {
@@ -36,17 +33,17 @@ function embedded(frame) {
           const away = (n / SHAPE[x]) * SIDES[x] - centre[x];
           return away - SIDES[x] * Math.round(away / SIDES[x]);
         });
-        codes[p++] = half(Math.max(6.2e-5, Math.exp(-(d[0] ** 2 + d[1] ** 2 + d[2] ** 2) / RADIUS ** 2)));
+        codes[p++] = Math.round((Math.exp(-(d[0] ** 2 + d[1] ** 2 + d[2] ** 2) / RADIUS ** 2) * (1 - LOWEST)) / STEP);
       }
   const base64 = (array) => Buffer.from(array.buffer).toString("base64");
-  return { sample: 0, frame, shape: SHAPE, stride: 1, min: 6.2e-5, max: 1, electrons: 2, volume: base64(codes), positions: base64(Float32Array.from([centre[0], centre[1] + 2.5, centre[2]])) };
+  return { sample: 0, frame, shape: SHAPE, stride: 1, min: LOWEST, max: 1, electrons: 2, code: { offset: LOWEST, step: STEP, knee: 0 }, volume: base64(codes), positions: base64(Float32Array.from([centre[0], centre[1] + 2.5, centre[2]])) };
 }
 
 function data(state = {}) {
   const meta = {
     n_frames: FRAMES, n_samples: 1, shape: SHAPE, cell: SIDES.map((s, i) => SIDES.map((_, x) => (x === i ? s : 0))), origin: [0, 0, 0],
     numbers: [3], times: Array.from({ length: FRAMES }, (_, i) => 10 * i), kind: "valence", units: "e/angstrom^3", name: "ball", signed: false,
-    n_electrons: 2, range: [6.2e-5, 1], periodic: true, has_second: false,
+    n_electrons: 2, range: [LOWEST, 1], periodic: true, has_second: false,
   };
   return { state: { meta, levels: [Math.exp(-1)], ...state }, frames: Array.from({ length: FRAMES }, (_, i) => embedded(i)) };
 }

@@ -5,7 +5,7 @@ import { around, frameBytes, FrameCache } from "../src/frames";
 import { type Frame, readFrame } from "../src/protocol";
 
 function frame(number: number, points = 1000): Frame {
-  return { sample: 0, frame: number, shape: [points, 1, 1], stride: 1, min: 0, max: 1, electrons: null, codes: new Uint16Array(points), scale: 1, scale2: 1, positions: new Float32Array(0), second: null };
+  return { sample: 0, frame: number, shape: [points, 1, 1], stride: 1, min: 0, max: 1, electrons: null, codes: new Uint16Array(points), code: { offset: 0, step: 1, knee: 0 }, positions: new Float32Array(0), second: null };
 }
 
 describe("cache", () => {
@@ -48,7 +48,7 @@ describe("prefetching", () => {
 });
 
 describe("frame messages", () => {
-  const head = { type: "frame" as const, sample: 0, frame: 4, shape: [2, 2, 2] as [number, number, number], stride: 1, min: 0, max: 1, electrons: 3 };
+  const head = { type: "frame" as const, sample: 0, frame: 4, shape: [2, 2, 2] as [number, number, number], stride: 1, min: 0, max: 1, electrons: 3, code: { offset: 0, step: 1, knee: 0 } };
 
   it("are read from views at odd places in a larger buffer", () => {
     const bytes = new Uint8Array(64);
@@ -58,6 +58,13 @@ describe("frame messages", () => {
     expect(read.codes[0]).toBe(0x3c00);
     expect(read.positions).toHaveLength(6);
     expect(read.second).toBeNull();
+  });
+
+  it("bring a second field only with what its codes stand for", () => {
+    const volume = new ArrayBuffer(16);
+    expect(readFrame(head, [volume, new ArrayBuffer(0), volume]).second).toBeNull();
+    expect(readFrame({ ...head, code2: head.code }, [volume, new ArrayBuffer(0), volume]).second).toHaveLength(8);
+    expect(readFrame({ ...head, code2: head.code }, [volume, new ArrayBuffer(0), new ArrayBuffer(8)]).second).toBeNull();
   });
 
   it("of the wrong size are refused with a sentence", () => {

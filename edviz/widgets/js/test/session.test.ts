@@ -1,7 +1,6 @@
 /** The session between a model and its views: requests, stale frames, silence, links. No browser, no picture. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { encodeHalf } from "../src/half";
 import type { Model } from "../src/model";
 import { DEFAULTS, type Meta, type State } from "../src/protocol";
 import { Session } from "../src/session";
@@ -29,12 +28,14 @@ const META: Meta = {
   has_second: false,
 };
 
+const CODE = { offset: 0.05, step: 1 / 65535, knee: 0 };
+
 /** A ball that grows with the frame. */
 function volume(frame: number): ArrayBuffer {
   const codes = new Uint16Array(N ** 3);
   for (let p = 0; p < codes.length; p++) {
     const r = Math.hypot(Math.floor(p / 64) - 4, (Math.floor(p / 8) % 8) - 4, (p % 8) - 4);
-    codes[p] = encodeHalf(0.05 + Math.exp(-((r / (1.5 + frame / 40)) ** 2)));
+    codes[p] = Math.round(Math.exp(-((r / (1.5 + frame / 40)) ** 2)) / CODE.step);
   }
   return codes.buffer;
 }
@@ -80,7 +81,7 @@ class FakeModel implements Model {
     return this.sent.filter(({ type }) => type === "want");
   }
   answer(frame: number, sample = 0): void {
-    this.emit("msg:custom", { type: "frame", sample, frame, shape: [N, N, N], stride: 1, min: 0.05, max: 1.05, electrons: 3 }, [volume(frame), new ArrayBuffer(12)]);
+    this.emit("msg:custom", { type: "frame", sample, frame, shape: [N, N, N], stride: 1, min: 0.05, max: 1.05, electrons: 3, code: CODE }, [volume(frame), new ArrayBuffer(12)]);
   }
 }
 
@@ -215,6 +216,18 @@ describe("state", () => {
     expect(session.drawn!.levels[0]).not.toBe(first);
     session.set("fractions", [0.7]);
     expect(session.drawn!.levels[0]).toBeLessThan(first);
+  });
+
+  it("the share above any level of the frame drawn is that of its points", () => {
+    const { model, session } = start({ levels: [0.3] });
+    expect(session.shareAbove(0.3)).toBeNull();
+    model.answer(0);
+    const points = [...new Uint16Array(volume(0))].map((code) => CODE.offset + CODE.step * code);
+    const sum = (values: number[]): number => values.reduce((total, x) => total + x, 0);
+    const share = sum(points.filter((x) => x > 0.3)) / sum(points);
+    expect(session.drawn!.result.shares[0]).toBeCloseTo(share, 6);
+    expect(session.shareAbove(0.3)).toBeCloseTo(share, 6);
+    expect(session.shareAbove(2)).toBe(0);
   });
 
   it("a larger level encloses less", () => {
