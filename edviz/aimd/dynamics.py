@@ -99,7 +99,8 @@ def run(
     checkpoint_every
         Steps between checkpoints, at which the engine starts anew (see the module).
     overwrite
-        Throw away what is at `out`.
+        Start anew whatever is at `out`. A file there is replaced when the new run is complete; frames of an unfinished run
+        are thrown away once the engine has solved for the first positions.
     progress
         Show a bar with temperature, energy, steps a second and time left.
     engine_options
@@ -163,21 +164,22 @@ def run(
             "source": _source(settings, plan[-1], timestep),
             "settings": json.dumps(settings),
         }
-        if overwrite and path.exists():
-            path.unlink()
-        extended = _state_of_file(path) if path.exists() and unfinished(path) is None else None
+        dynamics = _Dynamics(system, chosen, plan, timestep, seed, shape, save_every, checkpoint_every)
+        if overwrite:
+            dynamics.start_engine()  # what is there stays until the engine has shown that it works
+        complete = None if overwrite else _complete_file(path)
+        extended = _state_of_file(complete) if complete else None
         writer = PartWriter(
             path,
             cell=np.asarray(system.cell),
             attrs=attrs,
             numbers=system.numbers,
             frames_per_part=1 << 30,  # parts end at checkpoints, nowhere else
-            resume=not overwrite,
+            resume=not overwrite and (complete is not None or not _replaces_a_file(path)),
             overwrite=overwrite,
         )
         with writer:
-            dynamics = _Dynamics(system, chosen, plan, timestep, seed, writer, shape, save_every, checkpoint_every)
-            dynamics.take_up(extended)
+            dynamics.take_up(writer, extended)
             dynamics.go(progress)
     finally:
         with suppress(Exception):
@@ -195,19 +197,19 @@ class _Dynamics:
         plan: Sequence[Stage],
         timestep: float,
         seed: int,
-        writer: PartWriter,
         shape: tuple[int, int, int],
         save_every: int,
         checkpoint_every: int,
     ) -> None:
         self.atoms, self.engine, self.plan, self.timestep, self.seed = atoms, engine, plan, timestep, seed
-        self.writer, self.shape, self.save_every, self.checkpoint_every = writer, shape, save_every, checkpoint_every
+        self.shape, self.save_every, self.checkpoint_every = shape, save_every, checkpoint_every
         self.ends = np.cumsum([stage.steps(timestep) for stage in plan])
         self.produce_from = int(self.ends[-1]) - plan[-1].steps(timestep)
         self.step = 0
 
-    def take_up(self, extended: tuple[float, NDArray[Any], NDArray[Any]] | None) -> None:
-        """Go on from the last checkpoint, or from the last frame of a complete file."""
+    def take_up(self, writer: PartWriter, extended: tuple[float, NDArray[Any], NDArray[Any]] | None) -> None:
+        """Write here from now on; go on from the last checkpoint, or from the last frame of a complete file."""
+        self.writer = writer
         file = self.writer.folder / _STATE
         if extended is not None:  # newer than any state: the folder is what a kill left after folding, or new
             time, positions, velocities = extended
@@ -230,7 +232,8 @@ class _Dynamics:
 
         total = int(self.ends[-1])
         with tqdm(total=total, initial=self.step, unit="step", desc="AIMD", disable=not progress) as bar:
-            self._start_engine()
+            if self.atoms.calc is None:
+                self.start_engine()
             self._save()
             while self.step < total:
                 stage = self.plan[int(np.searchsorted(self.ends, self.step, side="right"))]
@@ -264,7 +267,8 @@ class _Dynamics:
             rng=np.random.default_rng([self.seed, 1, self.step]),
         )
 
-    def _start_engine(self) -> None:
+    def start_engine(self) -> None:
+        """Start the engine, with nothing left of earlier calculations, and solve for the present positions."""
         self.engine.start(self.atoms)
         self.atoms.calc = EngineCalculator(self.engine)
         self.atoms.get_forces()
@@ -310,7 +314,7 @@ class _Dynamics:
         """First the frames, then the state: a kill between the two repeats steps, and loses nothing."""
         self.writer.flush()
         self._write_state()
-        self._start_engine()
+        self.start_engine()
 
     def _write_state(self) -> None:
         state = {
@@ -351,6 +355,19 @@ def _fingerprint(atoms: Atoms) -> str:
     return hashlib.sha256(b"".join((np.asarray(x, dtype=np.float64) + 0.0).tobytes() for x in data)).hexdigest()[:16]
 
 
+def _complete_file(path: Path) -> Path | None:
+    """The file at `path`, unless a run beside it has gone further or has begun to replace it."""
+    return path if path.exists() and unfinished(path) is None and not _replaces_a_file(path) else None
+
+
+def _replaces_a_file(path: Path) -> bool:
+    """Whether a run with overwrite=True has come to a checkpoint, and to no frame yet, beside the file it will replace."""
+    folder = parts_folder(path)
+    if not (path.exists() and (folder / _STATE).exists()) or any(folder.glob("part-*.h5")):
+        return False
+    return (folder / _STATE).stat().st_mtime_ns > path.stat().st_mtime_ns
+
+
 def _is_complete(path: Path, settings: Mapping[str, Any], shape: tuple[int, int, int], until: float) -> bool:
     """Whether `out` already holds all of this run.
 
@@ -361,7 +378,7 @@ def _is_complete(path: Path, settings: Mapping[str, Any], shape: tuple[int, int,
     """
     import h5py
 
-    source = path if path.exists() and unfinished(path) is None else None
+    source = _complete_file(path)
     if source is None:
         header = parts_folder(path) / "header.json"
         if not header.exists():

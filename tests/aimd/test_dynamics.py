@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -137,7 +138,7 @@ def test_nonsense_is_refused_before_anything_runs(pair, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def run_until_engine_dies(out, calls):
+def run_until_engine_dies(out, calls, **changes):
     """An engine that dies in the middle: what QE does when memory runs out."""
     engine = edviz.aimd.QEpyEngine(cutoff=6.0, electron_temperature=800)
     compute, left = engine.compute, iter(range(calls, 0, -1))
@@ -149,10 +150,33 @@ def run_until_engine_dies(out, calls):
 
     engine.compute = dying
     with pytest.raises(edviz.errors.EngineError, match="killed by signal 9"):
-        long_run.run(out, engine=engine, engine_options=None, progress=False)
+        long_run.run(out, engine=engine, engine_options=None, progress=False, **changes)
 
 
 def test_a_failing_engine_keeps_its_frames_and_the_run_goes_on(whole, tmp_path):
     run_until_engine_dies(tmp_path / "run.h5", 16)
     same(edviz.open(tmp_path / "run.h5"), whole[: len(edviz.open(tmp_path / "run.h5"))])
     same(long_run.run(tmp_path / "run.h5", progress=False), whole)
+
+
+def test_a_file_is_overwritten_by_a_whole_one_or_not_at_all(whole, tmp_path):
+    out = tmp_path / "run.h5"
+    whole.isel(time=slice(0, 3)).to_file(out)
+    old = out.read_bytes()
+    run_until_engine_dies(out, 1, overwrite=True)  # no frame at all
+    assert out.read_bytes() == old and not list(tmp_path.glob("*.parts*"))
+    run_until_engine_dies(out, 4, overwrite=True, seed=9)  # in the melt, before any checkpoint
+    assert out.read_bytes() == old
+    # Killed in the melt after a checkpoint, when there is no frame yet: the same run goes on, not that of the old file.
+    run_until_engine_dies(out, 7, overwrite=True, seed=9, stages=(MELT, "produce"))
+    assert out.read_bytes() == old
+    resumed = long_run.run(out, seed=9, stages=(MELT, "produce"), progress=False)
+    assert len(resumed) == 21 and not list(tmp_path.glob("*.parts*"))
+    assert json.loads(resumed.ds.attrs["settings"])["seed"] == 9
+    # Frames of an unfinished run stay until the engine works.
+    run_until_engine_dies(tmp_path / "two.h5", 12)
+    run_until_engine_dies(tmp_path / "two.h5", 1, overwrite=True)
+    same(edviz.open(tmp_path / "two.h5"), whole[: len(edviz.open(tmp_path / "two.h5"))])
+
+
+MELT = edviz.aimd.Stage("melt", 20.0, 1800.0, 0.02)
