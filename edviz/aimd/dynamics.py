@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,8 +31,9 @@ from numpy.typing import NDArray
 
 from edviz.aimd.engine import Engine, EngineCalculator, EngineResult
 from edviz.aimd.plan import Stage, as_settings, check_atoms, check_grid, check_timestep, stages_of
+from edviz.aimd.progress import Listener, Progress, Report, Stopped, check_progress, listening
 from edviz.aimd.qepy_engine import QEpyEngine
-from edviz.errors import ArgumentError, EngineError, WriteError
+from edviz.errors import ArgumentError, EngineError, MissingDataError, WriteError
 from edviz.grid import fourier_resample
 from edviz.io.atomic import replacing
 from edviz.io.parts import PartWriter, parts_folder, unfinished
@@ -61,7 +63,7 @@ def run(
     friction: float = 0.002,
     checkpoint_every: int = 50,
     overwrite: bool = False,
-    progress: bool = True,
+    progress: Progress = True,
     engine_options: Mapping[str, Any] | None = None,
 ) -> DensityTrajectory:
     """Run molecular dynamics and write density, positions, velocities, forces, energy and temperature.
@@ -99,23 +101,24 @@ def run(
     checkpoint_every
         Steps between checkpoints, at which the engine starts anew (see the module).
     overwrite
-        Start anew whatever is at `out`. A file there is replaced when the new run is complete; frames of an unfinished run
-        are thrown away once the engine has solved for the first positions.
+        Start anew whatever is at `out`. A file there is replaced when the new run is complete; frames of an unfinished
+        run are thrown away once the engine has solved for the first positions.
     progress
-        Show a bar with temperature, energy, steps a second and time left.
+        True: in a notebook a panel with a button to stop ("panel"), elsewhere a bar ("bar"). False: neither. A function
+        is called after each step with a `Report`; when it returns True the run stops there.
     engine_options
         Keyword arguments of the named engine.
 
     Returns
     -------
-    The trajectory, read from the file.
+    The trajectory, read from the file; of a run that was stopped, what there is of it.
 
     Raises
     ------
     ArgumentError
         A setting that makes no sense, with the cure; or `out` holds a run with other settings.
     MissingDataError
-        No pseudopotential for an element.
+        No pseudopotential for an element; or the run was stopped before its first frame.
     EngineError
         The engine failed; finished frames are kept, and the same call goes on after the last checkpoint.
     WriteError
@@ -132,6 +135,7 @@ def run(
             raise ArgumentError(f"{label} is a whole number from 1 on; got {value}")
     if plan[-1].steps(timestep) < save_every:
         raise ArgumentError(f"a duration of {duration} fs ends before the second frame, {save_every * timestep} fs")
+    check_progress(progress)
     chosen = _engine(engine, temperature, engine_options)
     path = Path(out).expanduser()
     system = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True, masses=atoms.get_masses())
@@ -157,33 +161,37 @@ def run(
         last_step = plan[-1].steps(timestep) // save_every * save_every
         if not overwrite and _is_complete(path, settings, shape, last_step * timestep):
             return open_trajectory(path)
+        title = f"{system.get_chemical_formula()} at {temperature:g} K, {settings['method']} molecular dynamics"
         attrs = {
             "density_kind": chosen.density_kind,
             "n_electrons": chosen.n_electrons,
-            "title": f"{system.get_chemical_formula()} at {temperature:g} K, {settings['method']} molecular dynamics",
+            "title": title,
             "source": _source(settings, plan[-1], timestep),
             "settings": json.dumps(settings),
         }
         dynamics = _Dynamics(system, chosen, plan, timestep, seed, shape, save_every, checkpoint_every)
-        if overwrite:
-            dynamics.start_engine()  # what is there stays until the engine has shown that it works
-        complete = None if overwrite else _complete_file(path)
-        extended = _state_of_file(complete) if complete else None
-        writer = PartWriter(
-            path,
-            cell=np.asarray(system.cell),
-            attrs=attrs,
-            numbers=system.numbers,
-            frames_per_part=1 << 30,  # parts end at checkpoints, nowhere else
-            resume=not overwrite and (complete is not None or not _replaces_a_file(path)),
-            overwrite=overwrite,
-        )
-        with writer:
-            dynamics.take_up(writer, extended)
-            dynamics.go(progress)
+        with listening(progress, title, path, int(dynamics.ends[-1]), len(system)) as listener:
+            if overwrite:
+                dynamics.start_engine()  # what is there stays until the engine has shown that it works
+            complete = None if overwrite else _complete_file(path)
+            extended = _state_of_file(complete) if complete else None
+            writer = PartWriter(
+                path,
+                cell=np.asarray(system.cell),
+                attrs=attrs,
+                numbers=system.numbers,
+                frames_per_part=1 << 30,  # parts end at checkpoints, nowhere else
+                resume=not overwrite and (complete is not None or not _replaces_a_file(path)),
+                overwrite=overwrite,
+            )
+            with writer:
+                dynamics.take_up(writer, extended)
+                dynamics.go(listener)
     finally:
         with suppress(Exception):
             chosen.close()
+    if writer.n_frames == 0:
+        raise MissingDataError(f"{path}: the run was stopped before its first frame. The same call goes on with it")
     return open_trajectory(path)
 
 
@@ -206,6 +214,7 @@ class _Dynamics:
         self.ends = np.cumsum([stage.steps(timestep) for stage in plan])
         self.produce_from = int(self.ends[-1]) - plan[-1].steps(timestep)
         self.step = 0
+        self.heat = 0.0  # eV from the thermostat so far
 
     def take_up(self, writer: PartWriter, extended: tuple[float, NDArray[Any], NDArray[Any]] | None) -> None:
         """Write here from now on; go on from the last checkpoint, or from the last frame of a complete file."""
@@ -223,37 +232,62 @@ class _Dynamics:
             if last_frame >= 0 and (self.writer.last_time is None or self.writer.last_time < last_frame - 1e-9):
                 return  # parts were taken away: their frames are computed again, from the start
             self.step = state["step"]
+            self.heat = state.get("heat", 0.0)
             self.atoms.arrays["positions"][:] = state["positions"]
             self.atoms.arrays["momenta"][:] = state["momenta"]
 
-    def go(self, progress: bool) -> None:
-        """Run to the end."""
-        from tqdm.auto import tqdm
-
+    def go(self, listener: Listener) -> None:
+        """Run to the end, or until the listener has enough."""
         total = int(self.ends[-1])
-        with tqdm(total=total, initial=self.step, unit="step", desc="AIMD", disable=not progress) as bar:
-            if self.atoms.calc is None:
-                self.start_engine()
+        if self.atoms.calc is None:
+            self.start_engine()
+        self._save()
+        first, began = self.step, time.monotonic()
+        while self.step < total:
+            stage = self.plan[int(np.searchsorted(self.ends, self.step, side="right"))]
+            self._advance(stage)
+            self.step += 1
+            self._check()
             self._save()
-            while self.step < total:
-                stage = self.plan[int(np.searchsorted(self.ends, self.step, side="right"))]
-                mover = self._mover(stage)
-                mover.step()
-                self.step += 1
-                self._check()
-                self._save()
-                bar.set_description(stage.name, refresh=False)
-                bar.set_postfix(
-                    {
-                        "T": f"{self.atoms.get_temperature():.0f} K",
-                        "E": f"{self.atoms.get_potential_energy():.4f} eV",
-                        "scf": self._result().n_iterations,
-                    },
-                    refresh=False,
-                )
-                bar.update()
-                if self.step % self.checkpoint_every == 0 and self.step < total:
-                    self._checkpoint()
+            speed = (self.step - first) / (time.monotonic() - began)
+            enough = listener.step(self._report(stage, speed)) is True
+            if self.step == total:
+                return
+            if enough:
+                raise Stopped
+            if self.step % self.checkpoint_every == 0:
+                self._checkpoint()
+
+    def _advance(self, stage: Stage) -> None:
+        """One step; what the integrator's work does not account for is heat."""
+        before = (self.atoms.get_kinetic_energy(), self.atoms.get_forces(), self.atoms.get_positions())
+        self._mover(stage).step()
+        kinetic, forces, positions = before
+        new = self.atoms.get_forces()
+        work = 0.5 * np.sum((forces + new) * (self.atoms.get_positions() - positions))
+        # Velocity Verlet conserves E - (dt^2/8) sum F^2/m up to the trapezoidal work: Bussi and Parrinello, eq. 22 on.
+        square = np.sum((new**2 - forces**2) / self.atoms.get_masses()[:, None]) * (self.timestep * units.fs) ** 2 / 8
+        self.heat += float(self.atoms.get_kinetic_energy() - kinetic - work - square)
+
+    def _report(self, stage: Stage, speed: float) -> Report:
+        result = self._result()
+        energy = float(result.energy)
+        return Report(
+            stage=stage.name,
+            target=stage.temperature if stage.friction else None,
+            step=self.step,
+            n_steps=int(self.ends[-1]),
+            time=(self.step - self.produce_from) * self.timestep,
+            temperature=float(self.atoms.get_temperature()),
+            energy=energy,
+            conserved=energy + float(self.atoms.get_kinetic_energy()) - self.heat,
+            n_iterations=result.n_iterations,
+            n_frames=self.writer.n_frames,
+            steps_per_second=speed,
+            seconds_left=(int(self.ends[-1]) - self.step) / speed,
+            density=result.density,
+            cell=np.asarray(self.atoms.cell),
+        )
 
     def _mover(self, stage: Stage) -> Any:
         if stage.friction == 0:
@@ -319,6 +353,7 @@ class _Dynamics:
     def _write_state(self) -> None:
         state = {
             "step": self.step,
+            "heat": self.heat,
             "positions": self.atoms.positions.tolist(),
             "momenta": self.atoms.get_momenta().tolist(),
         }
@@ -361,7 +396,7 @@ def _complete_file(path: Path) -> Path | None:
 
 
 def _replaces_a_file(path: Path) -> bool:
-    """Whether a run with overwrite=True has come to a checkpoint, and to no frame yet, beside the file it will replace."""
+    """Whether a run beside the file has come to a checkpoint, though to no frame yet: one with overwrite=True."""
     folder = parts_folder(path)
     if not (path.exists() and (folder / _STATE).exists()) or any(folder.glob("part-*.h5")):
         return False
