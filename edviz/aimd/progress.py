@@ -48,6 +48,8 @@ class Report:
         e/angstrom^3 on the engine's grid.
     cell
         (3, 3) angstrom.
+    pressure
+        GPa, at the barostat's last move; None without one.
     """
 
     stage: str
@@ -64,6 +66,7 @@ class Report:
     seconds_left: float
     density: NDArray[np.float64]
     cell: NDArray[np.float64]
+    pressure: float | None = None
 
 
 Progress = bool | str | Callable[[Report], object]

@@ -92,6 +92,7 @@ class AIMDPanel(anywidget.AnyWidget):
         now = {**self._facts, "state": state, "message": message, "stopping": self._wanted.is_set()}
         report = self._last
         if report is not None:
+            now |= {"pressure": report.pressure, "volume": float(abs(np.linalg.det(report.cell)))}
             names = ("stage", "step", "n_steps", "time", "n_iterations", "n_frames", "steps_per_second", "seconds_left")
             now |= {name: getattr(report, name) for name in names}
             now["curves"] = {name: [_plain(x) for x in thinned(values)] for name, values in self._curves.items()}

@@ -129,7 +129,11 @@ def test_nonsense_is_refused_before_anything_runs(pair, tmp_path):
     refused("three whole numbers", grid=(32, 32))
     refused("no stage 'cook'", stages=("cook", "produce"))
     refused("last stage", stages=("melt",))
-    refused("'nvt' .* or 'nve'", ensemble="npt")
+    refused("'nvt' .* 'nve' .* or 'npt'", ensemble="nph")
+    refused("needs a pressure in GPa", ensemble="npt")
+    refused("other ensembles have none", pressure=1.0)
+    refused("at least 20 fs", ensemble="npt", pressure=0.0, barostat_time=5.0)
+    refused("stage 'produce' too", ensemble="npt", pressure=0.0, stages=(edviz.aimd.Stage("produce", 10, 800, 0.01),))
     refused("no engine 'vasp'", engine="vasp")
     refused("unexpected keyword", engine_options={"ecut": 12})
     refused("before the second frame", duration=10.0, save_every=100)
@@ -180,3 +184,61 @@ def test_a_file_is_overwritten_by_a_whole_one_or_not_at_all(whole, tmp_path):
 
 
 MELT = edviz.aimd.Stage("melt", 20.0, 1800.0, 0.02)
+
+
+@pytest.mark.filterwarnings("ignore:at a cut-off:UserWarning")
+def test_at_constant_pressure_the_cell_moves_and_a_killed_run_is_the_uninterrupted_one(qepy, tmp_path):
+    settings = {"ensemble": "npt", "pressure": 3.0, "barostat_time": 100.0, "duration": 60.0, "checkpoint_every": 7}
+    reports = []
+    whole = long_run.run(tmp_path / "whole.h5", progress=reports.append, **settings)
+    cells = whole.ds["cell"].values
+    edges = cells[:, 0, 0]
+    assert cells.shape == (31, 3, 3) and cells == pytest.approx(edges[:, None, None] * np.eye(3))
+    # Moves at steps 10, 20, 30 of the whole run, which are 6, 16 and 26 of production; 3 GPa squeeze the liquid.
+    moved = np.flatnonzero(np.diff(edges)) + 1
+    assert moved.tolist() == [7, 17, 27] and edges[-1] < edges[0]
+    fractions = [whole.ds.positions.values[k] / edges[k] for k in (6, 7)]
+    assert np.abs(fractions[1] - fractions[0]).max() < 0.02  # atoms went with the cell
+    electrons = whole.density.mean(axis=(1, 2, 3)).values * edges**3
+    assert electrons == pytest.approx(2.0, abs=1e-5)
+    assert "NPT" in whole.ds.attrs["source"] and reports[-1].pressure is not None
+    run_until_engine_dies(tmp_path / "run.h5", 25, **settings)
+    resumed = long_run.run(tmp_path / "run.h5", progress=False, **settings)
+    same(resumed, whole)
+    assert np.array_equal(resumed.ds["cell"], cells)
+
+
+@pytest.mark.filterwarnings("ignore:at a cut-off:UserWarning")
+def test_a_run_at_constant_pressure_is_continued_with_its_last_cell(qepy, tmp_path):
+    settings = {"ensemble": "npt", "pressure": 3.0, "barostat_time": 100.0}
+    short = long_run.run(tmp_path / "run.h5", progress=False, duration=40.0, **settings)
+    longer = long_run.run(tmp_path / "run.h5", progress=False, duration=60.0, **settings)
+    assert np.array_equal(longer.ds["cell"][: len(short)], short.ds["cell"]) and len(longer) == 31
+    steps = np.abs(np.diff(longer.ds["cell"].values[:, 0, 0]))
+    assert np.count_nonzero(steps) == 3 and steps.max() < 0.5
+
+
+def test_a_listener_stops_the_run_and_the_same_call_goes_on(whole, tmp_path):
+    out = tmp_path / "run.h5"
+    reports = []
+
+    def enough(report):
+        reports.append(report)
+        return report.step == 14
+
+    part = long_run.run(out, progress=enough)
+    assert 1 < len(part) < len(whole)
+    same(part, whole[: len(part)])
+    same(long_run.run(out, progress=reports.append), whole)
+    assert [r.step for r in reports[:14]] == list(range(1, 15)) and reports[14].step == 13  # from the checkpoint at 12
+    assert {r.stage for r in reports[:4]} == {"melt"} and reports[3].time == 0 and reports[-1].seconds_left == 0
+    last = reports[-1]
+    assert last.energy == whole.ds.energy.values[-1] and last.temperature == whole.ds.temperature.values[-1]
+    # The heat goes over into the resumed run: the conserved quantity has no jump, though the energy moves by 100 meV.
+    conserved = {r.step: r.conserved for r in reports}
+    values = np.array([conserved[k] for k in range(1, 25)])
+    assert np.abs(np.diff(values)).max() < 2e-3 and np.ptp([r.energy for r in reports]) > 0.1
+    with pytest.raises(edviz.errors.MissingDataError, match="before its first frame"):
+        long_run.run(tmp_path / "other.h5", progress=lambda report: True)
+    with pytest.raises(ArgumentError, match="progress is True, False, 'bar', 'panel' or a function"):
+        long_run.run(out, progress="loud")

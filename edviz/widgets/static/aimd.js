@@ -91,6 +91,7 @@ function render({ model, el }) {
       told.push(["steps a second", number(state.steps_per_second)]);
       if (state.state === "running") told.push(["time left", duration(state.seconds_left)]);
       told.push(["frames", String(state.n_frames)], ["SCF iterations", String(state.n_iterations)]);
+      if (typeof state.pressure === "number") told.push(["pressure", `${state.pressure.toFixed(2)} GPa`], ["volume", `${state.volume.toFixed(1)} Å³`]);
     }
     facts.replaceChildren(
       ...told.map(([name, value]) => {
