@@ -4,10 +4,9 @@
     python scripts/check_aimd.py nve nvt --folder checks
 
 nve     8 and 16 Li atoms at constant energy: drift of the total energy an atom and ps.
-nvt     8 Li atoms for 3 ps: temperatures against the canonical (chi-squared) distribution; conserved energy.
+nvt     8 Li atoms for 2 ps: temperatures against the canonical (chi-squared) distribution; conserved energy.
 liquid  54 Li atoms, settings of the bundled data, from one of its frames with new velocities: g(r) of the last 200 of
         300 fs against the bundled run, beside what 200 fs of that run differ from it; the electron count.
-npt     8 Li atoms for 4 ps at constant pressure: pressure and volume.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def nvt(folder: Path) -> None:
     """Temperatures of the thermostat."""
     n_atoms, target = 8, 800.0
     traj = edviz.aimd.run(
-        edviz.aimd.liquid("Li", n_atoms, 0.483, seed=6), temperature=target, timestep=2.0, duration=3000.0,
+        edviz.aimd.liquid("Li", n_atoms, 0.483, seed=6), temperature=target, timestep=2.0, duration=2000.0,
         friction=0.02, out=folder / "nvt.h5", seed=6, grid=(16, 16, 16),
     )  # fmt: skip
     table = diagnose(traj, target)

@@ -165,7 +165,7 @@ def test_the_thermostat_gives_the_canonical_distribution(tmp_path):
         engine=Springs(),
         temperature=600,
         timestep=2.0,
-        duration=16_000.0,
+        duration=8_000.0,
         friction=0.05,
         save_every=5,
         grid=(8, 8, 8),
@@ -175,13 +175,13 @@ def test_the_thermostat_gives_the_canonical_distribution(tmp_path):
     )
     table = edviz.aimd.diagnose(traj, 600.0)
     mean, error, _ = table.loc["mean temperature"]
-    assert abs(mean - 600) < 4 * error < 0.1 * 600
+    assert abs(mean - 600) < 4 * error < 0.15 * 600
     ratio, error, _ = table.loc["temperature fluctuation / canonical"]
-    assert abs(ratio - 1) < 4 * error < 0.3
+    assert abs(ratio - 1) < 4 * error < 0.5
     # 21 springs hold kT/2 each; their sum is gamma-distributed, of variance 21/2 (kT)^2.
     energy = traj.ds.energy.values[200:] / (units.kB * 600)
-    assert energy.mean() == pytest.approx(10.5, rel=0.08)
-    assert energy.var() == pytest.approx(10.5, rel=0.35)
+    assert energy.mean() == pytest.approx(10.5, rel=0.12)
+    assert energy.var() == pytest.approx(10.5, rel=0.5)
     with pytest.raises(ArgumentError, match="springs gives no stress"):
         edviz.aimd.run(
             atoms, engine=Springs(), ensemble="npt", pressure=0.0, duration=10.0, grid=(8, 8, 8), out=tmp_path / "no.h5"
