@@ -244,9 +244,7 @@ class _Dynamics:
         self.pressure: float | None = None
         self.cell_moves = any(stage.pressure is not None for stage in plan)
 
-    def take_up(
-        self, writer: PartWriter, extended: tuple[float, NDArray[Any], NDArray[Any], NDArray[Any]] | None
-    ) -> None:
+    def take_up(self, writer: PartWriter, extended: tuple[float, Array, Array, Array] | None) -> None:
         """Write here from now on; go on from the last checkpoint, or from the last frame of a complete file."""
         self.writer = writer
         file = self.writer.folder / _STATE
@@ -294,12 +292,12 @@ class _Dynamics:
 
     def _advance(self, stage: Stage) -> None:
         """One step; what the integrator's work does not account for is heat."""
-        before = (self.atoms.get_kinetic_energy(), self.atoms.get_forces(), self.atoms.get_positions())
+        kinetic, forces = self.atoms.get_kinetic_energy(), self.atoms.get_forces()
+        positions = self.atoms.get_positions()
         self._mover(stage).step()
-        kinetic, forces, positions = before
         new = self.atoms.get_forces()
         work = 0.5 * np.sum((forces + new) * (self.atoms.get_positions() - positions))
-        # Velocity Verlet conserves E - (dt^2/8) sum F^2/m up to the trapezoidal work: Bussi and Parrinello, eq. 22 on.
+        # In velocity Verlet the kinetic energy grows by just this work and this change of dt^2/8 sum F^2/m: no heat.
         square = np.sum((new**2 - forces**2) / self.atoms.get_masses()[:, None]) * (self.timestep * units.fs) ** 2 / 8
         self.heat += float(self.atoms.get_kinetic_energy() - kinetic - work - square)
 

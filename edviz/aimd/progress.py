@@ -105,7 +105,7 @@ def listening(progress: Progress, title: str, path: Path, n_steps: int, n_atoms:
         listener.end("stopped", "Interrupted. The same call goes on from the last checkpoint.")
         raise
     except BaseException as error:
-        listener.end("failed", f"{error} The same call goes on from the last checkpoint.")
+        listener.end("failed", f"{error}. The same call goes on from the last checkpoint.")
         raise
     else:
         listener.end("finished", "")
