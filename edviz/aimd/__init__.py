@@ -6,8 +6,9 @@
 from edviz.aimd.diagnostics import diagnose
 from edviz.aimd.dynamics import run
 from edviz.aimd.plan import Stage
+from edviz.aimd.progress import Report
 from edviz.aimd.qepy_engine import QEpyEngine
 from edviz.aimd.structures import liquid, solid
 from edviz.aimd.upf import pseudopotential
 
-__all__ = ["QEpyEngine", "Stage", "diagnose", "liquid", "pseudopotential", "run", "solid"]
+__all__ = ["QEpyEngine", "Report", "Stage", "diagnose", "liquid", "pseudopotential", "run", "solid"]

@@ -23,7 +23,7 @@ _MAX_POINTS = 512
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of dynamics under one thermostat.
+    """A stretch of dynamics under one thermostat, and perhaps a barostat.
 
     Attributes
     ----------
@@ -35,12 +35,15 @@ class Stage:
         K.
     friction
         Of the Langevin thermostat, 1/fs; 0 is velocity Verlet, constant energy.
+    pressure
+        GPa; None: the cell is fixed.
     """
 
     name: str
     duration: float
     temperature: float
     friction: float
+    pressure: float | None = None
 
     def steps(self, timestep: float) -> int:
         """Number of steps."""
@@ -48,12 +51,17 @@ class Stage:
 
 
 def stages_of(
-    stages: Sequence[str | Stage], temperature: float, duration: float, ensemble: str, friction: float
+    stages: Sequence[str | Stage],
+    temperature: float,
+    duration: float,
+    ensemble: str,
+    friction: float,
+    pressure: float | None = None,
 ) -> list[Stage]:
     """The stages in order. Names stand for the recipe of the bundled data.
 
     "melt": 400 fs at 2.25 times the temperature, friction 0.02/fs. "equilibrate": 600 fs, friction 0.02/fs.
-    "produce": `duration`, `friction`.
+    "produce": `duration`, `friction`. With `ensemble` "npt" the last two are under `pressure` (GPa).
 
     Raises
     ------
@@ -63,14 +71,20 @@ def stages_of(
     for label, value in {"temperature": temperature, "duration": duration}.items():
         if not (np.isfinite(value) and value > 0):
             raise ArgumentError(f"{label} is a positive number; got {value}")
-    if ensemble not in ("nvt", "nve"):
-        raise ArgumentError(f"ensemble is 'nvt' (Langevin) or 'nve' (constant energy); got {ensemble!r}")
+    if ensemble not in ("nvt", "nve", "npt"):
+        raise ArgumentError(
+            f"ensemble is 'nvt' (Langevin), 'nve' (constant energy) or 'npt' (constant pressure); got {ensemble!r}"
+        )
+    if (ensemble == "npt") != (pressure is not None) or (pressure is not None and not np.isfinite(pressure)):
+        raise ArgumentError(
+            f"ensemble='npt' needs a pressure in GPa (0 for that of air), the other ensembles have none; got {pressure}"
+        )
     if not (np.isfinite(friction) and friction > 0):
         raise ArgumentError(f"friction is a positive number in 1/fs; got {friction}. For none: ensemble='nve'")
     known = {
         "melt": Stage("melt", 400.0, 2.25 * temperature, 0.02),
-        "equilibrate": Stage("equilibrate", 600.0, temperature, 0.02),
-        "produce": Stage("produce", duration, temperature, friction if ensemble == "nvt" else 0.0),
+        "equilibrate": Stage("equilibrate", 600.0, temperature, 0.02, pressure),
+        "produce": Stage("produce", duration, temperature, 0.0 if ensemble == "nve" else friction, pressure),
     }
     found = []
     for stage in [stages] if isinstance(stages, str) else stages:
@@ -78,7 +92,11 @@ def stages_of(
             if stage not in known:
                 raise ArgumentError(f"no stage '{stage}'; there are {', '.join(known)}, or a Stage of your own")
             stage = known[stage]
+        if stage.pressure is not None and (ensemble != "npt" or not stage.friction > 0):
+            raise ArgumentError(f"stage {stage.name} has a pressure: it needs ensemble='npt' and a friction")
         found.append(stage)
+    if ensemble == "npt" and found and found[-1].pressure is None:
+        raise ArgumentError("ensemble='npt' needs a pressure in the stage 'produce' too: Stage(..., pressure=...)")
     if not found or found[-1].name != "produce" or any(stage.name == "produce" for stage in found[:-1]):
         raise ArgumentError("the last stage, and only that, is 'produce': its frames are the trajectory")
     return found
@@ -155,5 +173,5 @@ def check_grid(atoms: Atoms, grid: Sequence[int]) -> tuple[int, int, int]:
 
 
 def as_settings(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """The stages as plain values for the file."""
-    return [asdict(stage) for stage in stages]
+    """The stages as plain values for the file; no pressure, no entry."""
+    return [{name: value for name, value in asdict(stage).items() if value is not None} for stage in stages]

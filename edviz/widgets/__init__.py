@@ -4,8 +4,9 @@ Their front end is written in TypeScript (widgets/js) and comes built in widgets
 network. They hold no measurements and no pictures of their own: those are in `edviz.analysis` and `edviz.plotting`.
 """
 
+from edviz.widgets.aimd import AIMDPanel
 from edviz.widgets.comparison import ComparisonPanel
 from edviz.widgets.training import TrainingPanel
 from edviz.widgets.viewer import TrajectoryViewer, link
 
-__all__ = ["ComparisonPanel", "TrainingPanel", "TrajectoryViewer", "link"]
+__all__ = ["AIMDPanel", "ComparisonPanel", "TrainingPanel", "TrajectoryViewer", "link"]

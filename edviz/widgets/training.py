@@ -16,17 +16,15 @@ import traitlets as t
 
 from edviz.errors import EdvizError
 from edviz.widgets.answering import AnsweringWidget
+from edviz.widgets.charts import STATIC, script, thinned
 
 if TYPE_CHECKING:
     from edviz.training import TrainingRun
 
 __all__ = ["TrainingPanel"]
 
-STATIC = Path(__file__).parent / "static"
 STAGES = ("autoencoder", "diffusion", "decoder")
 LOOK_SECONDS = 1.0
-POINTS = 300
-"""Points a curve, at most: the state is stored with the notebook."""
 EVENTS = 6
 _NOT_CURVES = ("stage", "step", "elapsed", "frames_per_second", "loader_share")
 
@@ -67,15 +65,9 @@ class _Metrics:
                     steps.append(step)
                     values.append(float(f"{value:.4g}"))
         return {
-            stage: {name: [_thinned(column) for column in curve] for name, curve in figures.items()}
+            stage: {name: [thinned(column) for column in curve] for name, curve in figures.items()}
             for stage, figures in found.items()
         }
-
-
-def _thinned(values: list[float]) -> list[float]:
-    """At most POINTS of them, the last one included."""
-    every = -(-len(values) // POINTS)
-    return values[(len(values) - 1) % every :: every] if values else []
 
 
 class TrainingPanel(AnsweringWidget):
@@ -96,7 +88,7 @@ class TrainingPanel(AnsweringWidget):
         What a button did, or why it could not.
     """
 
-    _esm = STATIC / "training.js"
+    _esm = script("training.js")
     _css = STATIC / "training.css"
 
     state = t.Dict().tag(sync=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from ase import Atoms, units
 from ase.constraints import FixAtoms
 
 import edviz
+from edviz.aimd.engine import EngineResult
 from edviz.errors import ArgumentError
 
 VARIABLES = ("time", "positions", "velocities", "forces", "energy", "temperature", "density")
@@ -110,6 +112,82 @@ def test_energy_is_conserved_without_a_thermostat(qepy, tmp_path):
     assert abs(slope) < 0.02  # eV an atom and ps
 
 
+def test_eight_atoms_conserve_energy_and_electrons(qepy, tmp_path):
+    """The short form of scripts/check_aimd.py: in 1 ps the drift is 0.5 meV an atom, see docs/aimd.md."""
+    traj = edviz.aimd.run(
+        edviz.aimd.liquid("Li", 8, 0.483, seed=5),
+        out=tmp_path / "nve.h5",
+        ensemble="nve",
+        timestep=2.0,
+        duration=60.0,
+        checkpoint_every=20,  # the engine starts anew twice on the way
+        progress=False,
+    )
+    kinetic = 1.5 * (8 - 1) * units.kB * traj.ds.temperature.values
+    total = traj.ds.energy.values + kinetic
+    assert np.ptp(kinetic) / 8 > 0.05
+    assert np.ptp(total) / 8 < 1.5e-3
+    electrons = traj.density.mean(axis=(1, 2, 3)).values.astype(float) * traj.grid.volume
+    assert electrons == pytest.approx(8.0, abs=1e-5)
+
+
+class Springs:
+    """An engine with a known canonical ensemble: every atom on a spring of its own, in an even density."""
+
+    name, density_kind, n_electrons, stiffness = "springs", "valence", 8.0, 1.0  # eV/angstrom^2
+
+    def prepare(self, atoms):
+        self.volume = atoms.get_volume()
+
+    def start(self, atoms):
+        pass
+
+    def compute(self, positions):
+        away = positions - SITES
+        away -= away.mean(axis=0)  # as a whole it is free: the centre of mass rests
+        energy = 0.5 * self.stiffness * np.sum(away**2)
+        return EngineResult(energy, -self.stiffness * away, np.full((4, 4, 4), 8.0 / self.volume), 1)
+
+    def describe(self):
+        return {"engine": "springs", "method": "harmonic"}
+
+    def close(self):
+        pass
+
+
+SITES = 3.0 * np.array([[i, j, k] for i in range(2) for j in range(2) for k in range(2)], dtype=float)
+
+
+def test_the_thermostat_gives_the_canonical_distribution(tmp_path):
+    atoms = Atoms("Li8", SITES, cell=6 * np.eye(3), pbc=True)
+    traj = edviz.aimd.run(
+        atoms,
+        engine=Springs(),
+        temperature=600,
+        timestep=2.0,
+        duration=8_000.0,
+        friction=0.05,
+        save_every=5,
+        grid=(8, 8, 8),
+        checkpoint_every=1000,
+        out=tmp_path / "springs.h5",
+        progress=False,
+    )
+    table = edviz.aimd.diagnose(traj, 600.0)
+    mean, error, _ = table.loc["mean temperature"]
+    assert abs(mean - 600) < 4 * error < 0.15 * 600
+    ratio, error, _ = table.loc["temperature fluctuation / canonical"]
+    assert abs(ratio - 1) < 4 * error < 0.5
+    # 21 springs hold kT/2 each; their sum is gamma-distributed, of variance 21/2 (kT)^2.
+    energy = traj.ds.energy.values[200:] / (units.kB * 600)
+    assert energy.mean() == pytest.approx(10.5, rel=0.12)
+    assert energy.var() == pytest.approx(10.5, rel=0.5)
+    with pytest.raises(ArgumentError, match="springs gives no stress"):
+        edviz.aimd.run(
+            atoms, engine=Springs(), ensemble="npt", pressure=0.0, duration=10.0, grid=(8, 8, 8), out=tmp_path / "no.h5"
+        )
+
+
 def test_nonsense_is_refused_before_anything_runs(pair, tmp_path):
     def refused(match, atoms=pair, **changes):
         with pytest.raises(ArgumentError, match=match):
@@ -128,7 +206,11 @@ def test_nonsense_is_refused_before_anything_runs(pair, tmp_path):
     refused("three whole numbers", grid=(32, 32))
     refused("no stage 'cook'", stages=("cook", "produce"))
     refused("last stage", stages=("melt",))
-    refused("'nvt' .* or 'nve'", ensemble="npt")
+    refused("'nvt' .* 'nve' .* or 'npt'", ensemble="nph")
+    refused("needs a pressure in GPa", ensemble="npt")
+    refused("other ensembles have none", pressure=1.0)
+    refused("at least 20 fs", ensemble="npt", pressure=0.0, barostat_time=5.0)
+    refused("stage 'produce' too", ensemble="npt", pressure=0.0, stages=(edviz.aimd.Stage("produce", 10, 800, 0.01),))
     refused("no engine 'vasp'", engine="vasp")
     refused("unexpected keyword", engine_options={"ecut": 12})
     refused("before the second frame", duration=10.0, save_every=100)
@@ -137,7 +219,7 @@ def test_nonsense_is_refused_before_anything_runs(pair, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def run_until_engine_dies(out, calls):
+def run_until_engine_dies(out, calls, **changes):
     """An engine that dies in the middle: what QE does when memory runs out."""
     engine = edviz.aimd.QEpyEngine(cutoff=6.0, electron_temperature=800)
     compute, left = engine.compute, iter(range(calls, 0, -1))
@@ -149,10 +231,91 @@ def run_until_engine_dies(out, calls):
 
     engine.compute = dying
     with pytest.raises(edviz.errors.EngineError, match="killed by signal 9"):
-        long_run.run(out, engine=engine, engine_options=None, progress=False)
+        long_run.run(out, engine=engine, engine_options=None, progress=False, **changes)
 
 
 def test_a_failing_engine_keeps_its_frames_and_the_run_goes_on(whole, tmp_path):
     run_until_engine_dies(tmp_path / "run.h5", 16)
     same(edviz.open(tmp_path / "run.h5"), whole[: len(edviz.open(tmp_path / "run.h5"))])
     same(long_run.run(tmp_path / "run.h5", progress=False), whole)
+
+
+def test_a_file_is_overwritten_by_a_whole_one_or_not_at_all(whole, tmp_path):
+    out = tmp_path / "run.h5"
+    whole.isel(time=slice(0, 3)).to_file(out)
+    old = out.read_bytes()
+    run_until_engine_dies(out, 1, overwrite=True)  # no frame at all
+    assert out.read_bytes() == old and not list(tmp_path.glob("*.parts*"))
+    run_until_engine_dies(out, 4, overwrite=True, seed=9)  # in the melt, before any checkpoint
+    assert out.read_bytes() == old
+    # Killed in the melt after a checkpoint, when there is no frame yet: the same run goes on, not that of the old file.
+    run_until_engine_dies(out, 7, overwrite=True, seed=9, stages=(MELT, "produce"))
+    assert out.read_bytes() == old
+    resumed = long_run.run(out, seed=9, stages=(MELT, "produce"), progress=False)
+    assert len(resumed) == 21 and not list(tmp_path.glob("*.parts*"))
+    assert json.loads(resumed.ds.attrs["settings"])["seed"] == 9
+    # Frames of an unfinished run stay until the engine works.
+    run_until_engine_dies(tmp_path / "two.h5", 12)
+    run_until_engine_dies(tmp_path / "two.h5", 1, overwrite=True)
+    same(edviz.open(tmp_path / "two.h5"), whole[: len(edviz.open(tmp_path / "two.h5"))])
+
+
+MELT = edviz.aimd.Stage("melt", 20.0, 1800.0, 0.02)
+
+
+@pytest.mark.filterwarnings("ignore:at a cut-off:UserWarning")
+def test_at_constant_pressure_the_cell_moves_and_a_killed_run_is_the_uninterrupted_one(qepy, tmp_path):
+    settings = {"ensemble": "npt", "pressure": 3.0, "barostat_time": 100.0, "duration": 60.0, "checkpoint_every": 7}
+    reports = []
+    whole = long_run.run(tmp_path / "whole.h5", progress=reports.append, **settings)
+    cells = whole.ds["cell"].values
+    edges = cells[:, 0, 0]
+    assert cells.shape == (31, 3, 3) and cells == pytest.approx(edges[:, None, None] * np.eye(3))
+    # Moves at steps 10, 20, 30 of the whole run, which are 6, 16 and 26 of production; 3 GPa squeeze the liquid.
+    moved = np.flatnonzero(np.diff(edges)) + 1
+    assert moved.tolist() == [7, 17, 27] and edges[-1] < edges[0]
+    fractions = [whole.ds.positions.values[k] / edges[k] for k in (6, 7)]
+    assert np.abs(fractions[1] - fractions[0]).max() < 0.02  # atoms went with the cell
+    electrons = whole.density.mean(axis=(1, 2, 3)).values * edges**3
+    assert electrons == pytest.approx(2.0, abs=1e-5)
+    assert "NPT" in whole.ds.attrs["source"] and reports[-1].pressure is not None
+    run_until_engine_dies(tmp_path / "run.h5", 25, **settings)
+    resumed = long_run.run(tmp_path / "run.h5", progress=False, **settings)
+    same(resumed, whole)
+    assert np.array_equal(resumed.ds["cell"], cells)
+
+
+@pytest.mark.filterwarnings("ignore:at a cut-off:UserWarning")
+def test_a_run_at_constant_pressure_is_continued_with_its_last_cell(qepy, tmp_path):
+    settings = {"ensemble": "npt", "pressure": 3.0, "barostat_time": 100.0}
+    short = long_run.run(tmp_path / "run.h5", progress=False, duration=40.0, **settings)
+    longer = long_run.run(tmp_path / "run.h5", progress=False, duration=60.0, **settings)
+    assert np.array_equal(longer.ds["cell"][: len(short)], short.ds["cell"]) and len(longer) == 31
+    steps = np.abs(np.diff(longer.ds["cell"].values[:, 0, 0]))
+    assert np.count_nonzero(steps) == 3 and steps.max() < 0.5
+
+
+def test_a_listener_stops_the_run_and_the_same_call_goes_on(whole, tmp_path):
+    out = tmp_path / "run.h5"
+    reports = []
+
+    def enough(report):
+        reports.append(report)
+        return report.step == 14
+
+    part = long_run.run(out, progress=enough)
+    assert 1 < len(part) < len(whole)
+    same(part, whole[: len(part)])
+    same(long_run.run(out, progress=reports.append), whole)
+    assert [r.step for r in reports[:14]] == list(range(1, 15)) and reports[14].step == 13  # from the checkpoint at 12
+    assert {r.stage for r in reports[:4]} == {"melt"} and reports[3].time == 0 and reports[-1].seconds_left == 0
+    last = reports[-1]
+    assert last.energy == whole.ds.energy.values[-1] and last.temperature == whole.ds.temperature.values[-1]
+    # The heat goes over into the resumed run: the conserved quantity has no jump, though the energy moves by 100 meV.
+    conserved = {r.step: r.conserved for r in reports}
+    values = np.array([conserved[k] for k in range(1, 25)])
+    assert np.abs(np.diff(values)).max() < 2e-3 and np.ptp([r.energy for r in reports]) > 0.1
+    with pytest.raises(edviz.errors.MissingDataError, match="before its first frame"):
+        long_run.run(tmp_path / "other.h5", progress=lambda report: True)
+    with pytest.raises(ArgumentError, match="progress is True, False, 'bar', 'panel' or a function"):
+        long_run.run(out, progress="loud")

@@ -11,7 +11,8 @@ from playwright.sync_api import Page
 import edviz
 from edviz.training.config import TrainingConfig
 from edviz.training.directory import RunDirectory
-from edviz.widgets.training import POINTS, TrainingPanel
+from edviz.widgets.charts import POINTS
+from edviz.widgets.training import TrainingPanel
 from tests.widgets.browser import Lab, Notebook, number_in, wait_for
 
 RUN = """import edviz, time

@@ -1,0 +1,118 @@
+"""Does edviz.aimd do what statistical mechanics says? Some ten core-minutes; the figures are in docs/aimd.md.
+
+    python scripts/check_aimd.py                     # all of it
+    python scripts/check_aimd.py nve nvt --folder checks
+
+nve     8 and 16 Li atoms at constant energy: drift of the total energy an atom and ps.
+nvt     8 Li atoms for 2 ps: temperatures against the canonical (chi-squared) distribution; conserved energy.
+liquid  54 Li atoms, settings of the bundled data, from one of its frames with new velocities: g(r) of the last 200 of
+        300 fs against the bundled run, beside what 200 fs of that run differ from it; the electron count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+import edviz
+from edviz.aimd.diagnostics import diagnose, statistical_inefficiency
+from edviz.analysis.pairs import first_peak, pair_distribution
+
+
+def core_seconds() -> float:
+    """Of this process and of the engines it has started and ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def nve(folder: Path) -> None:
+    """Drift at constant energy."""
+    for n_atoms, timestep, duration in ((8, 1.0, 500.0), (8, 2.0, 1000.0), (16, 2.0, 400.0)):
+        traj = edviz.aimd.run(
+            edviz.aimd.liquid("Li", n_atoms, 0.483, seed=5), temperature=800, timestep=timestep, duration=duration,
+            ensemble="nve", out=folder / f"nve-{n_atoms}-{timestep:g}.h5", seed=5, grid=(16, 16, 16),
+        )  # fmt: skip
+        value, error, _ = diagnose(traj).loc["total energy drift"]
+        total = traj.ds.energy.values + 1.5 * (n_atoms - 1) * 8.617333262e-5 * traj.ds.temperature.values
+        exchanged = np.ptp(traj.ds.energy.values) / n_atoms
+        print(
+            f"nve, {n_atoms} Li, {timestep:g} fs, {duration:g} fs: drift {1e3 * value:+.3f} +- {1e3 * error:.3f} meV "
+            f"an atom and ps; standard deviation {1e3 * total.std() / n_atoms:.3f} meV an atom, where potential and "
+            f"kinetic energy exchange {1e3 * exchanged:.1f}"
+        )
+
+
+def nvt(folder: Path) -> None:
+    """Temperatures of the thermostat."""
+    n_atoms, target = 8, 800.0
+    traj = edviz.aimd.run(
+        edviz.aimd.liquid("Li", n_atoms, 0.483, seed=6), temperature=target, timestep=2.0, duration=2000.0,
+        friction=0.02, out=folder / "nvt.h5", seed=6, grid=(16, 16, 16),
+    )  # fmt: skip
+    table = diagnose(traj, target)
+    print(table.to_string())
+    freedom = 3 * n_atoms - 3
+    values = traj.sel(time=slice(float(table.loc["equilibrated from", "value"]), None)).ds.temperature.values
+    every = int(np.ceil(statistical_inefficiency(values)))
+    apart = values[::every] * freedom / target
+    test = stats.kstest(apart, stats.chi2(freedom).cdf)
+    print(
+        f"nvt: variance {values.var():.0f} K^2, canonical 2 T^2 / (3 N - 3) = {2 * target**2 / freedom:.0f} K^2; "
+        f"Kolmogorov-Smirnov against chi-squared of {freedom} degrees of freedom, {len(apart)} temperatures {every} "
+        f"steps apart: distance {test.statistic:.3f}, p = {test.pvalue:.2f}"
+    )
+
+
+def liquid(folder: Path) -> None:
+    """A short liquid run against the bundled one."""
+    sample = edviz.load_sample("lithium-800K")
+    start = sample[len(sample) // 2].to_ase()[0]
+    start.set_momenta(np.zeros((54, 3)))  # drawn anew
+    traj = edviz.aimd.run(
+        start, temperature=800, timestep=2.0, duration=300.0, save_every=5, out=folder / "liquid.h5", seed=8,
+        engine_options={"kpoints": "gamma", "tolerance": 2e-8},
+    )  # fmt: skip
+    electrons = traj.density.mean(axis=(1, 2, 3)).values.astype(float) * traj.grid.volume
+    print(f"liquid: electrons off 54 by at most {np.abs(electrons - 54).max():.1e}")
+    cell = sample.grid.cell
+    later = traj.sel(time=slice(100, None))
+    short, long = (pair_distribution(t.ds.positions.values, cell, dr=0.1, n_block=21) for t in (later, sample))
+    shown = (long.r > 2) & (long.r < 5.5)
+    floor = np.sqrt(((long.blocks - long.g)[:, shown] ** 2).mean("r"))
+    distance = float(np.sqrt(((short.g - long.g)[shown] ** 2).mean()))
+    print(
+        f"liquid: g(r) from 2 to 5.5 angstrom, root mean square distance to the bundled run {distance:.3f}; its "
+        f"own {len(floor)} blocks of 200 fs: median {float(floor.median()):.3f}, 95 % below "
+        f"{float(floor.quantile(0.95)):.3f}"
+    )
+    for name, distribution in (("this run", short), ("bundled", long)):
+        print(f"liquid: first peak, {name}: {first_peak(distribution)}")
+    mean, heat = sample.ds.temperature.values.mean(), later.ds.temperature.values.mean()
+    print(f"liquid: mean temperature {heat:.0f} K, bundled {mean:.0f} K")
+
+
+CHECKS = {"nve": nve, "nvt": nvt, "liquid": liquid}
+
+
+def main() -> None:
+    """Run the checks named and print their figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checks", nargs="*", default=list(CHECKS), help="which; by default all")
+    parser.add_argument("--folder", type=Path, help="keeps the runs; a killed check goes on")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in arguments.checks:
+            before = core_seconds()
+            CHECKS[name](folder)
+            print(f"{name}: {core_seconds() - before:.0f} core-seconds", flush=True)
+
+
+if __name__ == "__main__":
+    main()
