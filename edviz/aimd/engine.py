@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 __all__ = ["Engine", "EngineCalculator", "EngineResult"]
@@ -32,20 +33,38 @@ class EngineResult:
         (na, nb, nc) e/angstrom^3 on the engine's own grid.
     n_iterations
         Steps to self-consistency.
+    stress
+        (3, 3) eV/angstrom^3, positive under tension, as in ASE: the derivative of `energy` with the strain, divided by
+        the volume. Without the ions' kinetic part. None unless `Engine.with_stress` asks for it and the engine has one.
     """
 
     energy: float
     forces: Array
     density: Array
     n_iterations: int
+    stress: Array | None = None
 
 
 class Engine(Protocol):
-    """A source of energies, forces and densities for a fixed cell and fixed atoms."""
+    """A source of energies, forces and densities for a fixed cell and fixed atoms.
+
+    Attributes
+    ----------
+    name
+        As in `edviz.aimd.run`.
+    density_kind
+        "valence", "total" or "pseudo", as in the schema.
+    n_electrons
+        What the density integrates to; known from `prepare` on.
+    with_stress
+        Set it to True to have the stress in every result from an engine that can give one. It costs as much as half a
+        step, so it is False at first.
+    """
 
     name: str
     density_kind: str
     n_electrons: float
+    with_stress: bool
 
     def prepare(self, atoms: Any) -> None:
         """Learn which atoms are to come, without starting anything; sets `n_electrons`."""
@@ -57,10 +76,6 @@ class Engine(Protocol):
 
     def compute(self, positions: Array) -> EngineResult:
         """Solve for the electrons at these positions, (atom, 3) angstrom."""
-        ...
-
-    def stress(self) -> Array:
-        """(3, 3) eV/angstrom^3 of the last calculation, positive under tension, as in ASE."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -75,7 +90,7 @@ class Engine(Protocol):
 class EngineCalculator(Calculator):
     """An engine as an ASE calculator; `result` is the last calculation with its density."""
 
-    implemented_properties: list[str] = ["energy", "free_energy", "forces"]  # noqa: RUF012 - ASE wants a list
+    implemented_properties: list[str] = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - ASE wants a list
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
@@ -92,3 +107,5 @@ class EngineCalculator(Calculator):
             "free_energy": self.result.energy,
             "forces": self.result.forces,
         }
+        if self.result.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(self.result.stress)

@@ -48,14 +48,14 @@ def main() -> None:
                     wire.send(answers, {"error": f"no self-consistency after {n} iterations"})
                     continue
                 shape = tuple(int(n) for n in driver.get_number_of_grid_points())
+                forces = driver.get_forces()
                 wire.send(
                     answers,
                     {"energy": float(driver.get_energy()), "iterations": int(driver.get_scf_steps())},
-                    forces=driver.get_forces(),
+                    forces=forces,
                     density=driver.get_density()[:, 0].reshape(shape, order="F"),
+                    **({"stress": driver.get_stress()} if message["stress"] else {}),
                 )
-            elif message["do"] == "stress":
-                wire.send(answers, {}, stress=driver.get_stress())
         except Exception as error:
             wire.send(answers, {"error": f"{type(error).__name__}: {error}"})
 

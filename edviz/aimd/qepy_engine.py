@@ -97,6 +97,7 @@ class QEpyEngine:
         self._child: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._first = True
+        self.with_stress = False
         self._atoms: Atoms | None = None
         self.n_electrons = 0.0
 
@@ -163,18 +164,15 @@ class QEpyEngine:
             moved.arrays["positions"] = np.array(positions, dtype=np.float64)
             self.start(moved)  # QE has no density to carry along yet
         arrays = {} if self._first else {"positions": np.asarray(positions, dtype=np.float64) / BOHR}
-        answer, found = self._ask({"do": "compute"}, **arrays)
+        answer, found = self._ask({"do": "compute", "stress": self.with_stress}, **arrays)
         self._first = False
         return EngineResult(
             energy=answer["energy"] * RYDBERG,
             forces=found["forces"] * (RYDBERG / BOHR),
             density=found["density"] / BOHR**3,
             n_iterations=answer["iterations"],
+            stress=found["stress"] * -(RYDBERG / BOHR**3) if "stress" in found else None,  # QE counts pressure
         )
-
-    def stress(self) -> NDArray[np.float64]:
-        """(3, 3) eV/angstrom^3 of the last calculation, positive under tension, as in ASE."""
-        return cast(NDArray[np.float64], -self._ask({"do": "stress"})[1]["stress"] * (RYDBERG / BOHR**3))
 
     def describe(self) -> dict[str, Any]:
         """The settings that results depend on."""
