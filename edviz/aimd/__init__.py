@@ -3,6 +3,7 @@
 ``edviz.aimd.run(edviz.aimd.liquid("Li", 8, 0.483), temperature=800, duration=100, out="run.h5")``
 """
 
+from edviz.aimd.dftpy_engine import DFTpyEngine
 from edviz.aimd.diagnostics import diagnose
 from edviz.aimd.dynamics import run
 from edviz.aimd.plan import Stage
@@ -10,4 +11,4 @@ from edviz.aimd.qepy_engine import QEpyEngine
 from edviz.aimd.structures import liquid, solid
 from edviz.aimd.upf import pseudopotential
 
-__all__ = ["QEpyEngine", "Stage", "diagnose", "liquid", "pseudopotential", "run", "solid"]
+__all__ = ["DFTpyEngine", "QEpyEngine", "Stage", "diagnose", "liquid", "pseudopotential", "run", "solid"]

@@ -29,8 +29,8 @@ from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
 from edviz.aimd.engine import Engine, EngineCalculator, EngineResult
+from edviz.aimd.engines import engine_of
 from edviz.aimd.plan import Stage, as_settings, check_atoms, check_grid, check_timestep, stages_of
-from edviz.aimd.qepy_engine import QEpyEngine
 from edviz.errors import ArgumentError, EngineError, WriteError
 from edviz.grid import fourier_resample
 from edviz.io.atomic import replacing
@@ -75,9 +75,10 @@ def run(
         Start structure in a periodic cell. Momenta that are not all zero are kept; otherwise they are drawn at the
         temperature of the first stage. Not changed.
     engine
-        "qepy", or any object with the interface `edviz.aimd.engine.Engine`, such as a `QEpyEngine` with settings.
+        "qepy", "dftpy", "espresso" or "gpaw" (docs/aimd.md says what each needs and gives), or any object with the
+        interface `edviz.aimd.engine.Engine`, such as a `QEpyEngine` with settings.
     temperature
-        K; of the atoms, and for "qepy" of the electrons unless `engine_options` says otherwise.
+        K; of the atoms, and of the electrons where the engine gives them one, unless `engine_options` says otherwise.
     timestep
         fs.
     duration
@@ -131,7 +132,7 @@ def run(
             raise ArgumentError(f"{label} is a whole number from 1 on; got {value}")
     if plan[-1].steps(timestep) < save_every:
         raise ArgumentError(f"a duration of {duration} fs ends before the second frame, {save_every * timestep} fs")
-    chosen = _engine(engine, temperature, engine_options)
+    chosen = engine_of(engine, temperature, engine_options)
     path = Path(out).expanduser()
     system = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True, masses=atoms.get_masses())
     momenta = atoms.get_momenta()
@@ -323,19 +324,6 @@ class _Dynamics:
             temporary.write_text(json.dumps(state), encoding="utf-8")
 
 
-def _engine(engine: str | Engine, temperature: float, options: Mapping[str, Any] | None) -> Engine:
-    if not isinstance(engine, str):
-        if options:
-            raise ArgumentError("engine_options go with the name of an engine; this one has its settings already")
-        return engine
-    if engine != "qepy":
-        raise ArgumentError(f"no engine '{engine}'; there is 'qepy', or give an object (see edviz.aimd.engine)")
-    try:
-        return QEpyEngine(**{"electron_temperature": temperature, **(options or {})})
-    except TypeError as error:
-        raise ArgumentError(f"engine_options: {error}") from error
-
-
 def _thermal_momenta(atoms: Atoms, temperature: float, seed: int) -> NDArray[np.float64]:
     """Maxwell-Boltzmann momenta, in ASE's units."""
     random = np.random.default_rng([seed, 0])
@@ -402,9 +390,10 @@ def _source(settings: Mapping[str, Any], stage: Stage, timestep: float) -> str:
     thermostat = (
         f"NVT by Langevin dynamics with friction {stage.friction:g}/fs" if stage.friction else "NVE by velocity Verlet"
     )
-    kept = ("cutoff_Ry", "kpoints", "smearing", "xc", "pseudopotentials")
+    kept = ("kinetic_functional", "cutoff_Ry", "kpoints", "smearing", "xc", "pseudopotentials")
     details = ", ".join(f"{key} {settings[key]}" for key in kept if settings.get(key) is not None)
+    energy = settings.get("energy", "free energy E - TS of electrons and ions")
     return (
         f"Born-Oppenheimer molecular dynamics by edviz.aimd: {settings['engine']}, {settings['method']} ({details}); "
-        f"{thermostat}, steps of {timestep:g} fs. Energy: free energy E - TS of electrons and ions."
+        f"{thermostat}, steps of {timestep:g} fs. Energy: {energy}."
     )

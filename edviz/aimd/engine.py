@@ -32,7 +32,7 @@ class EngineResult:
     density
         (na, nb, nc) e/angstrom^3 on the engine's own grid.
     n_iterations
-        Steps to self-consistency.
+        Steps to self-consistency; without orbitals, evaluations of the energy.
     stress
         (3, 3) eV/angstrom^3, positive under tension, as in ASE: the derivative of `energy` with the strain, divided by
         the volume. Without the ions' kinetic part. None unless `Engine.with_stress` asks for it and the engine has one.
