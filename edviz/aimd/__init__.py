@@ -6,9 +6,22 @@
 from edviz.aimd.dftpy_engine import DFTpyEngine
 from edviz.aimd.diagnostics import diagnose
 from edviz.aimd.dynamics import run
+from edviz.aimd.espresso_engine import EspressoEngine
+from edviz.aimd.gpaw_engine import GPAWEngine
 from edviz.aimd.plan import Stage
 from edviz.aimd.qepy_engine import QEpyEngine
 from edviz.aimd.structures import liquid, solid
 from edviz.aimd.upf import pseudopotential
 
-__all__ = ["DFTpyEngine", "QEpyEngine", "Stage", "diagnose", "liquid", "pseudopotential", "run", "solid"]
+__all__ = [
+    "DFTpyEngine",
+    "EspressoEngine",
+    "GPAWEngine",
+    "QEpyEngine",
+    "Stage",
+    "diagnose",
+    "liquid",
+    "pseudopotential",
+    "run",
+    "solid",
+]

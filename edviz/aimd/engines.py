@@ -7,12 +7,14 @@ from typing import Any
 
 from edviz.aimd.dftpy_engine import DFTpyEngine
 from edviz.aimd.engine import Engine
+from edviz.aimd.espresso_engine import EspressoEngine
+from edviz.aimd.gpaw_engine import GPAWEngine
 from edviz.aimd.qepy_engine import QEpyEngine
 from edviz.errors import ArgumentError
 
 __all__ = ["ENGINES", "engine_of"]
 
-ENGINES: dict[str, Any] = {"qepy": QEpyEngine, "dftpy": DFTpyEngine}
+ENGINES: dict[str, Any] = {"qepy": QEpyEngine, "dftpy": DFTpyEngine, "espresso": EspressoEngine, "gpaw": GPAWEngine}
 _WITHOUT_ELECTRON_TEMPERATURE = ("dftpy",)
 
 
