@@ -35,10 +35,10 @@ class GPAWEngine:
     xc
         A functional for which GPAW has data sets.
     density
-        "pseudo": GPAW's smooth density without compensation charges; smooth enough for a coarse grid, but its
-        integral is not the number of electrons for every element. "all-electron valence": with the PAW corrections and
-        without core states, on a grid twice as fine; it has the nodes and peaks at the nuclei that a valence density
-        of norm-conserving pseudopotentials lacks, and wants a fine `grid`.
+        "pseudo": GPAW's smooth density, pseudo-cores in it and no compensation charges, as in a .gpw file; it fits a
+        coarse grid, but its integral is not the number of electrons (lithium: 1.15 an atom). "all-electron valence":
+        with the PAW corrections and without core states, on a grid twice as fine; it has the nodes and peaks at the
+        nuclei that a valence density of norm-conserving pseudopotentials lacks, and wants a fine `grid`.
     tolerance
         Convergence of the density, electrons an electron.
 
@@ -175,5 +175,9 @@ class GPAWEngine:
     def _density(self) -> NDArray[np.float64]:
         calculator = self._calculator()
         if self.density == "pseudo":
-            return np.asarray(calculator.get_pseudo_density(), dtype=np.float64)
+            if not hasattr(calculator, "dft"):
+                return np.asarray(calculator.get_pseudo_density(), dtype=np.float64)
+            # get_pseudo_density() of the newer interface adds compensation charges: with negative holes, no density.
+            fields = calculator.dft.densities().pseudo_densities(grid_refinement=1, add_compensation_charges=False)
+            return np.asarray(fields.data.sum(axis=0), dtype=np.float64)
         return np.asarray(calculator.get_all_electron_density(gridrefinement=2, skip_core=True), dtype=np.float64)
