@@ -32,7 +32,7 @@ class EngineResult:
     density
         (na, nb, nc) e/angstrom^3 on the engine's own grid.
     n_iterations
-        Steps to self-consistency.
+        Steps to self-consistency; without orbitals, evaluations of the energy.
     stress
         (3, 3) eV/angstrom^3, positive under tension, as in ASE: the derivative of `energy` with the strain, divided by
         the volume. Without the ions' kinetic part. None unless `Engine.with_stress` asks for it and the engine has one.
@@ -57,8 +57,8 @@ class Engine(Protocol):
     n_electrons
         What the density integrates to; known from `prepare` on.
     with_stress
-        Set it to True to have the stress in every result from an engine that can give one. It costs as much as half a
-        step, so it is False at first.
+        Set it to True to have the stress in every result from an engine that can give one; False at first, for it makes
+        a step of 8 Li dearer by a third ("qepy", "dftpy").
     """
 
     name: str
