@@ -114,7 +114,7 @@ class TrainingConfig:
         0.03, 0.0, 2.0, "latent standard deviations", "noise level of the context in rollouts, told to the network"
     )
     noise_gain: float = _number(
-        1.85,
+        2.2,
         0.0,
         10.0,
         "",

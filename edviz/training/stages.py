@@ -176,7 +176,7 @@ class AutoencoderStage:
         """Relative L1 error (nmae) on validation frames, %."""
         device = next(model.parameters()).device
         errors = [(model(x.to(device)) - x.to(device)).abs().mean() for x in self.validation.split(4)]
-        return {self.figure: 100 * torch.stack(errors).mean().item()}
+        return {"validation_nmae": 100 * torch.stack(errors).mean().item()}
 
 
 class DecoderStage(AutoencoderStage):

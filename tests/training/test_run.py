@@ -194,6 +194,8 @@ def test_a_finished_run_goes_on_with_a_larger_budget(finished, frames, tmp_path)
 def test_the_decoder_stage_mends_low_densities_and_leaves_every_latent_alone(finished, frames):
     error = finished.metrics().query("stage == 'decoder'")["validation_relative"].dropna()
     assert error.iloc[-1] < error.iloc[0]
+    both = finished.metrics().query("stage == 'decoder'")[["validation_relative", "validation_nmae"]].dropna()
+    assert (both["validation_relative"] > both["validation_nmae"]).all()  # a root mean square against a mean
     first = finished.directory.load_tensors("checkpoints/autoencoder.pt")["average"]
     emulator = finished.emulator()
     changed = {
