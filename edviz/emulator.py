@@ -584,7 +584,7 @@ def load_emulator(name: str | Path, density: str = "valence") -> DensityEmulator
     ----------
     name : str or Path
         "lithium-800K", or a folder that `DensityEmulator.save` wrote.
-    density : {"valence"}
+    density : {"valence", "total"}
         Which of the bundled emulators of that name; ignored for paths.
 
     Returns
@@ -602,7 +602,7 @@ def load_emulator(name: str | Path, density: str = "valence") -> DensityEmulator
         folder = emulator_folder(str(name), density)
         if folder is None:
             raise UnknownSampleError(
-                f"no bundled emulator {name!r} for the {density!r} density; there is one for density='valence'."
+                f"no bundled emulator {name!r} for the {density!r} density; there are those for density='valence' and 'total'."
             )
         return DensityEmulator.load(folder)
     if not Path(name).exists():

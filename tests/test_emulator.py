@@ -229,3 +229,27 @@ def test_a_start_from_nothing_counts_from_zero_and_depends_on_seed_and_sample_al
     assert not np.allclose(first, second)
     assert np.array_equal(emulator.rollout(None, n_frames=3, n_samples=2, seed=4).density, generated.density)
     assert not np.allclose(emulator.rollout(None, n_frames=3, n_samples=2, seed=5).density, generated.density)
+
+
+@pytest.fixture(scope="module")
+def total():
+    return edviz.load_emulator("lithium-800K", density="total")
+
+
+def test_the_bundled_emulator_of_the_total_density_reconstructs_held_out_frames(total):
+    test = edviz.load_sample("lithium-800K", density="total").split("test")[::16]
+    error = np.abs(total.reconstruct(test).density - test.density).mean() / test.density.mean()
+    assert 100 * float(error) < 1.0
+    assert total.compression == 16
+    assert total.n_electrons == 162
+
+
+def test_a_rollout_of_the_total_density_from_nothing_looks_like_aimd(total):
+    """A start that no frame was given to: contrast, values and S(k) are those of the liquid."""
+    aimd = edviz.load_sample("lithium-800K", density="total").split("test")[::8]
+    generated = total.rollout(None, n_frames=3, n_samples=2, seed=0)
+    contrast = generated.density.std(("a", "b", "c")).mean() / aimd.density.std(("a", "b", "c")).mean()
+    assert abs(float(contrast) - 1) < 0.05
+    found, expected = (t.structure_factor(k_max=6.0) for t in (generated, aimd))
+    ratio = (found.mean([d for d in ("sample",) if d in found.dims]) / expected).values
+    assert 0.6 < ratio.min() and ratio.max() < 1.6
