@@ -602,7 +602,7 @@ def load_emulator(name: str | Path, density: str = "valence") -> DensityEmulator
         folder = emulator_folder(str(name), density)
         if folder is None:
             raise UnknownSampleError(
-                f"no bundled emulator {name!r} for the {density!r} density; there are those for density='valence' and 'total'."
+                f"no bundled emulator {name!r} for the {density!r} density; there are density='valence' and 'total'."
             )
         return DensityEmulator.load(folder)
     if not Path(name).exists():
