@@ -106,10 +106,17 @@ def train(run: RunDirectory, fabric: Fabric, config: TrainingConfig) -> None:
     bank = np.load(run["checkpoints/latents.npy"], mmap_mode="r")
     held = np.load(run["checkpoints/validation-latents.npy"], mmap_mode="r")
     second = DiffusionStage(config, grid, autoencoder, bank, held, fit, stride, dynamics)
-    train_stage(second, config, run, fabric, requests, show_rollout)
+    steps = train_stage(second, config, run, fabric, requests, show_rollout)
+
+    def show_both(model: torch.nn.Module, step: int) -> None:
+        assert isinstance(model, Autoencoder) and isinstance(steps, LatentDynamics)
+        show_reconstruction(model, step)
+        picture = rollout_preview(model, steps, held, shown, config, stride)
+        run.write_json("preview-diffusion.json", {"step": step, **picture})
+
     if config.decoder_steps > 0:
         third = DecoderStage(config, grid, fit, validation, autoencoder)
-        train_stage(third, config, run, fabric, requests, show_reconstruction)
+        train_stage(third, config, run, fabric, requests, show_both)
     if chief:
         assemble_emulator(run).save(run["emulator"])
         run.write_status(state="finished", stage="done", progress=1.0, seconds_left=0.0)

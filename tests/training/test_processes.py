@@ -46,9 +46,18 @@ def train_alone(frames, config, out, forks):
 
 def assert_same(run, alone):
     assert run.status["state"] == "finished"
-    for column in ("validation_nmae", "validation_diffusion"):
-        expected, found = (r.metrics()[column].dropna().to_numpy() for r in (alone, run))
-        assert len(expected) == 2
+    looks = (
+        ("autoencoder", "nmae", 2),
+        ("diffusion", "diffusion", 2),
+        ("decoder", "nmae", 3),
+        ("decoder", "relative", 3),
+    )
+    for stage, figure, count in looks:
+        expected, found = (
+            records.loc[records["stage"] == stage, f"validation_{figure}"].dropna().to_numpy()
+            for records in (alone.metrics(), run.metrics())
+        )
+        assert len(expected) == count
         np.testing.assert_allclose(found, expected, rtol=1e-4)
     expected, found = (load_file(r.directory["emulator"] / "weights.safetensors") for r in (alone, run))
     for name, value in expected.items():

@@ -175,9 +175,8 @@ function render({ model, el }) {
     const previews = model.get("previews");
     const order = ["loss", "reconstruction", "relative", "diffusion", "spectral", "jsd", "learning_rate"];
     const made = order.filter((name) => figures[name]?.[0].length).map((name) => curve(name, figures));
-    if (stage !== "diffusion" && previews.autoencoder) made.push(planes(previews.autoencoder));
-    if (stage === "diffusion" && previews.diffusion) made.push(histogram(previews.diffusion));
-    if (stage === "diffusion" && previews.autoencoder) made.push(planes(previews.autoencoder));
+    if (stage !== "autoencoder" && previews.diffusion) made.push(histogram(previews.diffusion));
+    if (previews.autoencoder) made.push(planes(previews.autoencoder));
     charts.replaceChildren(...(made.length ? made : [element("p", "edviz-training-note", "No figures of this stage yet.")]));
   }
 
