@@ -1,12 +1,13 @@
-"""Does edviz.aimd do what statistical mechanics says? Some ten core-minutes; the figures are in docs/aimd.md.
+"""Does edviz.aimd do what statistical mechanics says? Some fifty core-minutes; the figures are in docs/aimd.md.
 
     python scripts/check_aimd.py                     # all of it
     python scripts/check_aimd.py nve nvt --folder checks
 
 nve     8 and 16 Li atoms at constant energy: drift of the total energy an atom and ps.
-nvt     8 Li atoms for 2 ps: temperatures against the canonical (chi-squared) distribution; conserved energy.
+nvt     8 Li atoms, 20 ps by DFTpy and 4 ps by QE: temperatures against the canonical (chi-squared) distribution.
 liquid  54 Li atoms, settings of the bundled data, from one of its frames with new velocities: g(r) of the last 200 of
         300 fs against the bundled run, beside what 200 fs of that run differ from it; the electron count.
+melted  the same of 2 ps after melting and equilibrating a start structure of our own; some thirty core-minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from scipy import stats
 
 import edviz
 from edviz.aimd.diagnostics import diagnose, statistical_inefficiency
-from edviz.analysis.pairs import first_peak, pair_distribution
+from edviz.analysis.pairs import first_peak, fit_peak, pair_distribution
 
 
 def core_seconds() -> float:
@@ -48,28 +49,31 @@ def nve(folder: Path) -> None:
 
 
 def nvt(folder: Path) -> None:
-    """Temperatures of the thermostat."""
+    """Temperatures of the thermostat, with a cheap engine and with Quantum ESPRESSO."""
     n_atoms, target = 8, 800.0
-    traj = edviz.aimd.run(
-        edviz.aimd.liquid("Li", n_atoms, 0.483, seed=6), temperature=target, timestep=2.0, duration=2000.0,
-        friction=0.02, out=folder / "nvt.h5", seed=6, grid=(16, 16, 16),
-    )  # fmt: skip
-    table = diagnose(traj, target)
-    print(table.to_string())
-    freedom = 3 * n_atoms - 3
-    values = traj.sel(time=slice(float(table.loc["equilibrated from", "value"]), None)).ds.temperature.values
-    every = int(np.ceil(statistical_inefficiency(values)))
-    apart = values[::every] * freedom / target
-    test = stats.kstest(apart, stats.chi2(freedom).cdf)
-    print(
-        f"nvt: variance {values.var():.0f} K^2, canonical 2 T^2 / (3 N - 3) = {2 * target**2 / freedom:.0f} K^2; "
-        f"Kolmogorov-Smirnov against chi-squared of {freedom} degrees of freedom, {len(apart)} temperatures {every} "
-        f"steps apart: distance {test.statistic:.3f}, p = {test.pvalue:.2f}"
-    )
+    for engine, duration in (("dftpy", 20_000.0), ("qepy", 4000.0)):
+        traj = edviz.aimd.run(
+            edviz.aimd.liquid("Li", n_atoms, 0.483, seed=6), engine, temperature=target, timestep=2.0,
+            duration=duration, friction=0.02, out=folder / f"nvt-{engine}.h5", seed=6, grid=(8, 8, 8),
+        )  # fmt: skip
+        table = diagnose(traj, target)
+        print(table.to_string())
+        freedom = 3 * n_atoms - 3
+        values = traj.sel(time=slice(float(table.loc["equilibrated from", "value"]), None)).ds.temperature.values
+        every = int(np.ceil(2 * statistical_inefficiency(values)))  # correlation between neighbours: exp(-4)
+        apart = values[::every] * freedom / target
+        test = stats.kstest(apart, stats.chi2(freedom).cdf)
+        print(
+            f"nvt, {engine}: variance {values.var():.0f} K^2, canonical 2 T^2 / (3 N - 3) = "
+            f"{2 * target**2 / freedom:.0f} K^2; Kolmogorov-Smirnov against chi-squared of {freedom} degrees of "
+            f"freedom, {len(apart)} temperatures {every} steps apart: distance {test.statistic:.3f}, "
+            f"p = {test.pvalue:.2f}",
+            flush=True,
+        )
 
 
 def liquid(folder: Path) -> None:
-    """A short liquid run against the bundled one."""
+    """A short liquid run from a frame of the bundled one."""
     sample = edviz.load_sample("lithium-800K")
     start = sample[len(sample) // 2].to_ase()[0]
     start.set_momenta(np.zeros((54, 3)))  # drawn anew
@@ -77,26 +81,54 @@ def liquid(folder: Path) -> None:
         start, temperature=800, timestep=2.0, duration=300.0, save_every=5, out=folder / "liquid.h5", seed=8,
         engine_options={"kpoints": "gamma", "tolerance": 2e-8},
     )  # fmt: skip
+    against_bundled("liquid", traj, traj.sel(time=slice(100, None)), n_block=21)
+
+
+def melted(folder: Path) -> None:
+    """A liquid of our own, with nothing from the bundled run but its settings."""
+    traj = edviz.aimd.run(
+        edviz.aimd.liquid("Li", 54, 0.483, seed=11), temperature=800, timestep=2.0, duration=2000.0, save_every=5,
+        stages=("melt", "equilibrate", "produce"), out=folder / "melted.h5", seed=11,
+        engine_options={"kpoints": "gamma", "tolerance": 2e-8},
+    )  # fmt: skip
+    against_bundled("melted", traj, traj, n_block=50)
+
+
+def against_bundled(label: str, traj: edviz.DensityTrajectory, part: edviz.DensityTrajectory, n_block: int) -> None:
+    """Electrons of a run, and g(r) of a part of it beside the bundled run's, in blocks of `n_block` frames of 10 fs."""
+    sample = edviz.load_sample("lithium-800K")
     electrons = traj.density.mean(axis=(1, 2, 3)).values.astype(float) * traj.grid.volume
-    print(f"liquid: electrons off 54 by at most {np.abs(electrons - 54).max():.1e}")
-    cell = sample.grid.cell
-    later = traj.sel(time=slice(100, None))
-    short, long = (pair_distribution(t.ds.positions.values, cell, dr=0.1, n_block=21) for t in (later, sample))
-    shown = (long.r > 2) & (long.r < 5.5)
-    floor = np.sqrt(((long.blocks - long.g)[:, shown] ** 2).mean("r"))
+    print(f"{label}: electrons off 54 by at most {np.abs(electrons - 54).max():.1e}")
+    grids = {"dr": 0.1, "n_block": n_block}
+    short, long = (pair_distribution(t.ds.positions.values, t.grid.cell, **grids) for t in (part, sample))
+    length = len(part) // n_block * n_block  # the part against stretches of the bundled run that are as long
+    whole = sample.ds.positions.values[: len(sample) // length * length]
+    stretches = pair_distribution(whole, sample.grid.cell, dr=0.1, n_block=length)
+    shown = (long.r > 2) & (long.r < 5.4)
+    own = np.sqrt(((stretches.blocks - long.g)[:, shown] ** 2).mean("r").values)
     distance = float(np.sqrt(((short.g - long.g)[shown] ** 2).mean()))
     print(
-        f"liquid: g(r) from 2 to 5.5 angstrom, root mean square distance to the bundled run {distance:.3f}; its "
-        f"own {len(floor)} blocks of 200 fs: median {float(floor.median()):.3f}, 95 % below "
-        f"{float(floor.quantile(0.95)):.3f}"
+        f"{label}: g(r) from 2 to 5.4 angstrom, root mean square distance to the bundled run {distance:.3f}; its own "
+        f"{len(own)} stretches of {10 * length} fs: median {np.median(own):.3f}, largest {own.max():.3f}"
     )
     for name, distribution in (("this run", short), ("bundled", long)):
-        print(f"liquid: first peak, {name}: {first_peak(distribution)}")
-    mean, heat = sample.ds.temperature.values.mean(), later.ds.temperature.values.mean()
-    print(f"liquid: mean temperature {heat:.0f} K, bundled {mean:.0f} K")
+        peak, n = first_peak(distribution), distribution.sizes["block"]
+        print(
+            f"{label}: first peak, {name}: {float(peak.position[0]):.3f} angstrom, height {float(peak.height[0]):.3f}"
+            + "".join(f", +- {float(v[0] - v[1]):.3f}" for v in (peak.position, peak.height) if n > 1)
+            + f" (95 % from {n} blocks)" * (n > 1)
+        )
+    fits = np.array([fit_peak(long.r.values, g) for g in stretches.blocks.values])
+    print(
+        f"{label}: a stretch of {10 * length} fs of the bundled run: standard deviation {fits.std(0, ddof=1).round(3)}"
+    )
+    for name, t in (("this run", part), ("bundled", sample)):
+        heat = t.ds.temperature.values
+        error = heat.std() * (statistical_inefficiency(heat) / len(heat)) ** 0.5
+        print(f"{label}: mean temperature, {name}: {heat.mean():.0f} +- {error:.0f} K")
 
 
-CHECKS = {"nve": nve, "nvt": nvt, "liquid": liquid}
+CHECKS = {"nve": nve, "nvt": nvt, "liquid": liquid, "melted": melted}
 
 
 def main() -> None:

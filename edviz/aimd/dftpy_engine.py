@@ -19,6 +19,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from edviz.aimd.engine import EngineResult
+from edviz.aimd.numbers import positive, symbols_of
 from edviz.errors import ArgumentError, EngineError, MissingDataError, MissingDependencyError
 
 __all__ = ["DFTpyEngine"]
@@ -63,18 +64,17 @@ class DFTpyEngine:
         pseudopotentials: Mapping[str, Sequence[float]] | None = None,
         tolerance: float = 1e-7,
     ) -> None:
-        for label, value in {"spacing": spacing, "tolerance": tolerance}.items():
-            if not (np.isfinite(value) and value > 0):
-                raise ArgumentError(f"{label} is a positive number; got {value}")
+        spacing, tolerance = positive("spacing", spacing, "angstrom"), positive("tolerance", tolerance, "hartree")
+        pseudopotentials = symbols_of("pseudopotentials", pseudopotentials)
         if kinetic not in _KINETIC:
             raise ArgumentError(f"kinetic is 'WT' or 'TFvW'; got {kinetic!r}")
-        for symbol, numbers in (pseudopotentials or {}).items():
+        for symbol, numbers in pseudopotentials.items():
             if len(numbers) != 4 or not np.isfinite(numbers).all() or numbers[0] <= 0 or numbers[1] <= 0:
                 raise ArgumentError(
                     f"the pseudopotential of {symbol} is (charge, r_loc, C1, C2), the first two positive; got {numbers}"
                 )
         self.spacing, self.kinetic, self.tolerance = spacing, kinetic, tolerance
-        self._parameters = {**_FITTED, **{s: tuple(map(float, p)) for s, p in (pseudopotentials or {}).items()}}
+        self._parameters = {**_FITTED, **{s: tuple(map(float, p)) for s, p in pseudopotentials.items()}}
         self._symbols: list[str] = []
         self._atoms: Atoms | None = None
         self._functional: Any = None

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from edviz.aimd.barostat import EVERY, pressure_of, volume_step
 from edviz.aimd.engine import Engine, EngineCalculator, EngineResult
 from edviz.aimd.engines import engine_of
+from edviz.aimd.numbers import positive, whole
 from edviz.aimd.plan import Stage, as_settings, check_atoms, check_grid, check_timestep, stages_of
 from edviz.aimd.progress import Listener, Progress, Report, Stopped, check_progress, listening
 from edviz.errors import ArgumentError, EngineError, MissingDataError, WriteError
@@ -92,7 +93,7 @@ def run(
     timestep
         fs.
     duration
-        Of production, fs; frames are at 0, save_every * timestep, ... up to and with `duration`.
+        Of production, fs, a whole number of steps; frames are at 0, save_every * timestep, ... up to and with `duration`.
     stages
         Names or `Stage` objects; the last is "produce". The clock of the file starts with it.
     save_every
@@ -141,16 +142,17 @@ def run(
     from edviz.io import open as open_trajectory
 
     check_atoms(atoms)
-    check_timestep(atoms, timestep)
-    plan = stages_of(stages, temperature, duration, ensemble, friction, pressure)
-    if not (np.isfinite(barostat_time) and barostat_time >= EVERY * timestep):
+    timestep = check_timestep(atoms, timestep)
+    temperature = positive("temperature", temperature, "K")
+    plan = stages_of(stages, temperature, duration, ensemble, friction, pressure, timestep=timestep)
+    barostat_time = positive("barostat_time", barostat_time, "fs")
+    if barostat_time < EVERY * timestep:
         raise ArgumentError(
             f"barostat_time is at least {EVERY * timestep:g} fs, the time between two moves; got {barostat_time}"
         )
     shape = check_grid(atoms, grid)
-    for label, value in {"save_every": save_every, "checkpoint_every": checkpoint_every}.items():
-        if int(value) != value or value < 1:
-            raise ArgumentError(f"{label} is a whole number from 1 on; got {value}")
+    save_every, checkpoint_every = whole("save_every", save_every), whole("checkpoint_every", checkpoint_every)
+    seed = whole("seed", seed, least=0)
     if plan[-1].steps(timestep) < save_every:
         raise ArgumentError(f"a duration of {duration} fs ends before the second frame, {save_every * timestep} fs")
     check_progress(progress)
@@ -207,7 +209,7 @@ def run(
                 numbers=system.numbers,
                 frames_per_part=1 << 30,  # parts end at checkpoints, nowhere else
                 resume=not overwrite and (complete is not None or not _replaces_a_file(path)),
-                overwrite=overwrite,
+                overwrite=overwrite or (complete is None and _holds_nothing(parts_folder(path))),
             )
             with writer:
                 dynamics.take_up(writer, extended)
@@ -461,6 +463,11 @@ def _replaces_a_file(path: Path) -> bool:
     return (folder / _STATE).stat().st_mtime_ns > path.stat().st_mtime_ns
 
 
+def _holds_nothing(folder: Path) -> bool:
+    """Whether a run ended before its first checkpoint: there is nothing to go on with, and no settings to keep."""
+    return not (folder / _STATE).exists() and not any(folder.glob("part-*.h5"))
+
+
 def _is_complete(path: Path, settings: Mapping[str, Any], shape: tuple[int, int, int], until: float) -> bool:
     """Whether `out` already holds all of this run.
 
@@ -474,7 +481,7 @@ def _is_complete(path: Path, settings: Mapping[str, Any], shape: tuple[int, int,
     source = _complete_file(path)
     if source is None:
         header = parts_folder(path) / "header.json"
-        if not header.exists():
+        if not header.exists() or _holds_nothing(header.parent):
             return False
         stored = json.loads(header.read_text(encoding="utf-8"))["attrs"].get("settings")
         time, found_shape = None, None

@@ -14,6 +14,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from edviz.aimd.engine import EngineResult
+from edviz.aimd.numbers import kpoints_of, positive
 from edviz.errors import ArgumentError, EngineError, MissingDependencyError
 
 __all__ = ["GPAWEngine"]
@@ -60,16 +61,11 @@ class GPAWEngine:
         density: str = "pseudo",
         tolerance: float = 1e-6,
     ) -> None:
-        numbers = {"cutoff": cutoff, "electron_temperature": electron_temperature, "tolerance": tolerance}
-        for label, value in numbers.items():
-            if not (np.isfinite(value) and value > 0):
-                raise ArgumentError(f"{label} is a positive number; got {value}")
         if density not in _DENSITIES:
             raise ArgumentError(f"density is {' or '.join(map(repr, _DENSITIES))}; got {density!r}")
-        if kpoints not in ("mean", "gamma") and (isinstance(kpoints, str) or len(kpoints) != 3 or min(kpoints) < 1):
-            raise ArgumentError(f"kpoints is 'mean', 'gamma' or three whole numbers from 1 on; got {kpoints!r}")
-        self.cutoff, self.kpoints, self.electron_temperature = cutoff, kpoints, electron_temperature
-        self.xc, self.density, self.tolerance = xc, density, tolerance
+        self.cutoff, self.kpoints = positive("cutoff", cutoff, "eV"), kpoints_of(kpoints)
+        self.electron_temperature = positive("electron_temperature", electron_temperature, "K")
+        self.xc, self.density, self.tolerance = xc, density, positive("tolerance", tolerance)
         self.density_kind = _DENSITIES[density]
         self._atoms: Atoms | None = None
         self.n_electrons = 0.0
@@ -145,7 +141,7 @@ class GPAWEngine:
             "method": "Kohn-Sham, projector-augmented waves",
             "cutoff_eV": self.cutoff,
             "kpoints": self.kpoints if isinstance(self.kpoints, str) else list(self.kpoints),
-            "smearing": f"Fermi-Dirac, {self.electron_temperature} K",
+            "smearing": f"Fermi-Dirac, {self.electron_temperature:.12g} K",
             "xc": self.xc,
             "pseudopotentials": "GPAW's PAW data sets",
             "density": self.density,

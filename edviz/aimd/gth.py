@@ -110,8 +110,9 @@ def read_gth(element: str, xc: str = "PBE", path: str | Path = BUNDLED) -> GTHPo
                 ) from error
     known = ", ".join(f"{xc}: {' '.join(bundled_elements(xc))}" for xc in _NAMES)
     raise MissingDataError(
-        f"no pseudopotential {name} for {element} in {path.name}. edviz brings GTH potentials for {known}. For another "
-        f"element give a UPF file of your own: pseudopotentials={{'{element}': 'path/to/file.UPF'}}"
+        f"no pseudopotential {name} for {element} in {path.name}. edviz brings GTH potentials for {known}. For "
+        f"another element give a UPF file of your own: "
+        f"engine_options={{'pseudopotentials': {{'{element}': 'path/to/file.UPF'}}}}"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
+from edviz.aimd.numbers import finite, positive, whole
 from edviz.aimd.structures import nearest_distance
 from edviz.errors import ArgumentError
 
@@ -37,6 +38,11 @@ class Stage:
         Of the Langevin thermostat, 1/fs; 0 is velocity Verlet, constant energy.
     pressure
         GPa; None: the cell is fixed.
+
+    Raises
+    ------
+    ArgumentError
+        A duration or temperature that is not positive, a negative friction, or something that is no number.
     """
 
     name: str
@@ -44,6 +50,23 @@ class Stage:
     temperature: float
     friction: float
     pressure: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ArgumentError(
+                f"a stage begins with its name, such as Stage('melt', 400, 1800, 0.02); got {self.name!r}"
+            )
+        where = f"stage {self.name}"
+        values = {
+            "duration": positive(f"{where}: duration", self.duration, "fs"),
+            "temperature": positive(f"{where}: temperature", self.temperature, "K"),
+            "friction": finite(f"{where}: friction", self.friction),
+            "pressure": None if self.pressure is None else finite(f"{where}: pressure", self.pressure),
+        }
+        if self.friction < 0:
+            raise ArgumentError(f"{where}: friction is in 1/fs, 0 for constant energy; got {self.friction}")
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # plain floats: they go into the file as JSON
 
     def steps(self, timestep: float) -> int:
         """Number of steps."""
@@ -57,33 +80,35 @@ def stages_of(
     ensemble: str,
     friction: float,
     pressure: float | None = None,
+    *,
+    timestep: float,
 ) -> list[Stage]:
     """The stages in order. Names stand for the recipe of the bundled data.
 
-    "melt": 400 fs at 2.25 times the temperature, friction 0.02/fs. "equilibrate": 600 fs, friction 0.02/fs.
-    "produce": `duration`, `friction`. With `ensemble` "npt" the last two are under `pressure` (GPa).
+    "melt": 400 fs at 2.25 times the temperature, friction 0.02/fs. "equilibrate": 600 fs, friction 0.02/fs; both to
+    the nearest step. "produce": `duration`, `friction`. With `ensemble` "npt" the last two are under `pressure` (GPa).
 
     Raises
     ------
     ArgumentError
-        A name that is none of the three, no "produce" at the end, or a number that is not positive.
+        A name that is none of the three, no "produce" at the end, a number that is not positive, or a duration that is
+        no whole number of steps.
     """
-    for label, value in {"temperature": temperature, "duration": duration}.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ArgumentError(f"{label} is a positive number; got {value}")
+    temperature, duration = positive("temperature", temperature, "K"), positive("duration", duration, "fs")
     if ensemble not in ("nvt", "nve", "npt"):
         raise ArgumentError(
             f"ensemble is 'nvt' (Langevin), 'nve' (constant energy) or 'npt' (constant pressure); got {ensemble!r}"
         )
-    if (ensemble == "npt") != (pressure is not None) or (pressure is not None and not np.isfinite(pressure)):
+    pressure = None if pressure is None else finite("pressure", pressure)
+    if (ensemble == "npt") != (pressure is not None):
         raise ArgumentError(
             f"ensemble='npt' needs a pressure in GPa (0 for that of air), the other ensembles have none; got {pressure}"
         )
-    if not (np.isfinite(friction) and friction > 0):
-        raise ArgumentError(f"friction is a positive number in 1/fs; got {friction}. For none: ensemble='nve'")
+    friction = positive("friction", friction, "1/fs", cure="For none: ensemble='nve'")
+    melt, equilibrate = (round(length / timestep) * timestep for length in (400.0, 600.0))
     known = {
-        "melt": Stage("melt", 400.0, 2.25 * temperature, 0.02),
-        "equilibrate": Stage("equilibrate", 600.0, temperature, 0.02, pressure),
+        "melt": Stage("melt", melt, 2.25 * temperature, 0.02),
+        "equilibrate": Stage("equilibrate", equilibrate, temperature, 0.02, pressure),
         "produce": Stage("produce", duration, temperature, 0.0 if ensemble == "nve" else friction, pressure),
     }
     found = []
@@ -92,6 +117,12 @@ def stages_of(
             if stage not in known:
                 raise ArgumentError(f"no stage '{stage}'; there are {', '.join(known)}, or a Stage of your own")
             stage = known[stage]
+        if not isinstance(stage, Stage):
+            raise ArgumentError(
+                f"a stage is a name ({', '.join(known)}) or edviz.aimd.Stage(name, duration, temperature, friction); "
+                f"got {stage!r}"
+            )
+        _check_length(stage, timestep)
         if stage.pressure is not None and (ensemble != "npt" or not stage.friction > 0):
             raise ArgumentError(f"stage {stage.name} has a pressure: it needs ensemble='npt' and a friction")
         found.append(stage)
@@ -102,8 +133,25 @@ def stages_of(
     return found
 
 
+def _check_length(stage: Stage, timestep: float) -> None:
+    """Raise ArgumentError if the stage is no whole number of steps: it would be longer or shorter than it says."""
+    steps = stage.duration / timestep
+    if abs(steps - round(steps)) < 1e-6:
+        return
+    around = [f"{n * timestep:g}" for n in (int(steps), int(steps) + 1) if n]
+    raise ArgumentError(
+        f"the stage {stage.name} of {stage.duration:g} fs is no whole number of steps of {timestep:g} fs: take "
+        f"{' or '.join(around)} fs"
+    )
+
+
 def check_atoms(atoms: Atoms) -> None:
     """Raise ArgumentError if no dynamics can start from these atoms."""
+    if not isinstance(atoms, Atoms):
+        raise ArgumentError(
+            f"atoms is an ase.Atoms object; got a {type(atoms).__name__}. Read a file with ase.io.read(...), take a "
+            "frame of a trajectory with traj.to_ase()[0], or start with edviz.aimd.liquid('Li', 54, 0.483)"
+        )
     if len(atoms) < 2:
         raise ArgumentError(f"dynamics needs at least 2 atoms; got {len(atoms)}")
     if atoms.constraints:
@@ -131,18 +179,24 @@ def check_atoms(atoms: Atoms) -> None:
         )
 
 
-def check_timestep(atoms: Atoms, timestep: float) -> None:
-    """Raise ArgumentError if the step is too long for the lightest atom."""
+def check_timestep(atoms: Atoms, timestep: float) -> float:
+    """The time step in fs.
+
+    Raises
+    ------
+    ArgumentError
+        It is not positive, or too long for the lightest atom.
+    """
+    timestep = positive("timestep", timestep, "fs")
     masses = atoms.get_masses()
     lightest = int(np.argmin(masses))
     longest = _LONGEST_STEP * float(masses[lightest]) ** 0.5
-    if not (np.isfinite(timestep) and timestep > 0):
-        raise ArgumentError(f"timestep is a positive number in fs; got {timestep}")
     if timestep > longest:
         raise ArgumentError(
             f"a time step of {timestep} fs is too long for {atoms.symbols[lightest]} ({masses[lightest]:.2f} u): "
             f"its fastest vibrations would be missed and energy drifts. At most {longest:.1f} fs"
         )
+    return timestep
 
 
 def check_grid(atoms: Atoms, grid: Sequence[int]) -> tuple[int, int, int]:
@@ -153,9 +207,10 @@ def check_grid(atoms: Atoms, grid: Sequence[int]) -> tuple[int, int, int]:
     ArgumentError
         Not three positive whole numbers, too coarse for a valence density, or too fine to be meant.
     """
-    if len(grid) != 3 or any(int(n) != n or n < 1 for n in grid):
-        raise ArgumentError(f"grid is three whole numbers, such as (32, 32, 32); got {tuple(grid)}")
-    shape = (int(grid[0]), int(grid[1]), int(grid[2]))
+    if isinstance(grid, str) or not hasattr(grid, "__len__") or len(grid) != 3:
+        raise ArgumentError(f"grid is three whole numbers, such as (32, 32, 32); got {grid!r}")
+    a, b, c = (whole("each of the three numbers of grid", n) for n in grid)
+    shape = (a, b, c)
     lengths = np.linalg.norm(np.asarray(atoms.cell), axis=1)
     spacing = float((lengths / np.array(shape)).max())
     if spacing > _COARSEST:

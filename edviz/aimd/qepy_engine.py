@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edviz.aimd import wire
 from edviz.aimd.engine import EngineResult
+from edviz.aimd.numbers import kpoints_of, positive, symbols_of, whole
 from edviz.aimd.qepy_environment import environment_variables, qepy_python
 from edviz.aimd.upf import UPFHeader, pseudopotential, read_upf_header
 from edviz.errors import ArgumentError, EngineError, MissingDataError
@@ -75,24 +76,13 @@ class QEpyEngine:
         n_bands: int | None = None,
         threads: int = 1,
     ) -> None:
-        for label, value in {
-            "cutoff": cutoff,
-            "electron_temperature": electron_temperature,
-            "tolerance": tolerance,
-            "threads": threads,
-        }.items():
-            if not (np.isfinite(value) and value > 0):
-                raise ArgumentError(f"{label} is a positive number; got {value}")
         if xc not in ("PBE", "LDA"):
             raise ArgumentError(f"xc is 'PBE' or 'LDA'; got {xc!r}")
-        if isinstance(kpoints, str):
-            if kpoints not in ("mean", "gamma"):
-                raise ArgumentError(f"kpoints is 'mean', 'gamma' or three whole numbers; got {kpoints!r}")
-        elif len(kpoints) != 3 or any(int(n) != n or n < 1 for n in kpoints):
-            raise ArgumentError(f"kpoints is 'mean', 'gamma' or three whole numbers from 1 on; got {kpoints!r}")
-        self.cutoff, self.kpoints, self.electron_temperature = cutoff, kpoints, electron_temperature
-        self.xc, self.tolerance, self.n_bands, self.threads = xc, tolerance, n_bands, threads
-        self._files = dict(pseudopotentials or {})
+        self.cutoff, self.kpoints = positive("cutoff", cutoff, "Ry"), kpoints_of(kpoints)
+        self.electron_temperature = positive("electron_temperature", electron_temperature, "K")
+        self.xc, self.tolerance = xc, positive("tolerance", tolerance, "Ry")
+        self.n_bands, self.threads = None if n_bands is None else whole("n_bands", n_bands), whole("threads", threads)
+        self._files = symbols_of("pseudopotentials", pseudopotentials)
         self._headers: dict[str, UPFHeader] = {}
         self._child: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
@@ -181,8 +171,9 @@ class QEpyEngine:
             "method": "Kohn-Sham, plane waves",
             "cutoff_Ry": self.cutoff,
             "kpoints": self.kpoints if isinstance(self.kpoints, str) else list(self.kpoints),
-            "smearing": f"Fermi-Dirac, {self.electron_temperature} K",
-            "xc": self.xc,
+            "smearing": f"Fermi-Dirac, {self.electron_temperature:.12g} K",
+            # QE takes the functional from the files, whatever `xc` says.
+            "xc": ", ".join(sorted({self._functional_of(symbol) for symbol in self._headers})),
             "pseudopotentials": {s: h.path.name for s, h in self._headers.items()},
             "scf_tolerance_Ry_an_atom": self.tolerance,
             "n_bands": self.n_bands,
@@ -218,6 +209,9 @@ class QEpyEngine:
         if header.element != symbol:
             raise MissingDataError(f"{header.path} is for {header.element}, given for {symbol}: name the right file")
         return header
+
+    def _functional_of(self, symbol: str) -> str:
+        return self._headers[symbol].functional if symbol in self._files else self.xc
 
     def _input(self, atoms: Atoms) -> str:
         symbols = list(self._headers)

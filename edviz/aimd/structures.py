@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edviz.aimd.numbers import finite, positive, whole
 from edviz.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -51,10 +52,8 @@ def liquid(element: str, n_atoms: int, density: float, seed: int = 0) -> Atoms:
 
     if element not in atomic_numbers or element == "X":
         raise ArgumentError(f"'{element}' is no chemical symbol; write it as in the periodic table, such as 'Li'")
-    if int(n_atoms) != n_atoms or n_atoms < 2:
-        raise ArgumentError(f"a liquid needs at least 2 atoms; got n_atoms={n_atoms}")
-    if not (np.isfinite(density) and density > 0):
-        raise ArgumentError(f"the density is a positive number in g/cm3; got {density}")
+    n_atoms, density = whole("n_atoms", n_atoms, least=2), positive("density", density, "g/cm3")
+    seed = whole("seed", seed, least=0)
     number = atomic_numbers[element]
     edge = float(n_atoms * atomic_masses[number] * _U_PER_A3 / density) ** (1 / 3)
     closest = _CLOSEST * 2 * float(covalent_radii[number])
@@ -86,8 +85,7 @@ def solid(element: str, repeats: int = 2, rattle: float = 0.0, seed: int = 0) ->
     """
     from ase.build import bulk
 
-    if int(repeats) != repeats or repeats < 1:
-        raise ArgumentError(f"repeats is a whole number from 1 on; got {repeats}")
+    repeats, rattle, seed = whole("repeats", repeats), finite("rattle", rattle), whole("seed", seed, least=0)
     try:
         atoms = bulk(element, cubic=True).repeat(int(repeats))
     except Exception as error:  # ASE raises several kinds

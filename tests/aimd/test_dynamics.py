@@ -194,7 +194,6 @@ def test_nonsense_is_refused_before_anything_runs(pair, tmp_path):
             edviz.aimd.run(atoms, **{"duration": 10.0, "out": tmp_path / "no.h5"} | changes)
 
     refused("too long for Li", timestep=5.0)
-    refused("positive number", timestep=0.0)
     refused("on top of each other", Atoms("Li2", [[0, 0, 0], [0, 0, 0.5]], cell=[6, 6, 6], pbc=True))
     refused("no right-handed periodic cell", Atoms("Li2", [[0, 0, 0], [0, 0, 3]]))
     refused("pbc = True", Atoms("Li2", [[0, 0, 0], [0, 0, 3]], cell=[6, 6, 6]))
@@ -212,11 +211,65 @@ def test_nonsense_is_refused_before_anything_runs(pair, tmp_path):
     refused("at least 20 fs", ensemble="npt", pressure=0.0, barostat_time=5.0)
     refused("stage 'produce' too", ensemble="npt", pressure=0.0, stages=(edviz.aimd.Stage("produce", 10, 800, 0.01),))
     refused("no engine 'vasp'", engine="vasp")
-    refused("unexpected keyword", engine_options={"ecut": 12})
+    refused("'qepy' has no setting 'ecut'; it takes cutoff, kpoints", engine_options={"ecut": 12})
+    refused("'espresso' has no setting 'ecut'; it takes command, cutoff", engine="espresso", engine_options={"ecut": 1})
+    refused("engine_options is a dictionary", engine_options=["cutoff"])
+    refused("'Lithium' is no chemical symbol", engine_options={"pseudopotentials": {"Lithium": "Li.UPF"}})
+    refused("object with the methods prepare", engine=None)
+    refused("object with the methods prepare", engine=edviz.aimd.QEpyEngine)
+    refused("an ase.Atoms object; got a str", atoms="liquid.cif")
+    refused("melt of 13 fs is no whole number of steps of 2 fs: take 12 or 14", stages=(stage(duration=13), "produce"))
+    refused("produce of 1 fs .* take 2 fs", duration=1.0)
+    refused("a stage is a name", stages=(("melt", 20, 1800), "produce"))
+    for wrong in ({"duration": -4}, {"duration": 0}, {"temperature": -1}, {"friction": -0.1}, {"pressure": "air"}):
+        with pytest.raises(ArgumentError, match=f"stage melt: {next(iter(wrong))}"):
+            stage(**wrong)
     refused("before the second frame", duration=10.0, save_every=100)
     refused("whole number from 1", save_every=0)
-    refused("positive number", temperature=-5)
+    for nothing in (-5, 0, None, "hot", np.nan):
+        refused("temperature is a positive number in K", temperature=nothing)
+        refused("timestep is a positive number in fs", timestep=nothing)
+    for nothing in (-1, 1.5, None):
+        refused("seed is a whole number from 0", seed=nothing)
+    refused("three whole numbers", grid=32)
+    refused("whole number from 1", grid=(32.5, 32, 32))
     assert not list(tmp_path.iterdir())
+
+
+def stage(**changes):
+    return edviz.aimd.Stage("melt", **{"duration": 20.0, "temperature": 1800.0, "friction": 0.02} | changes)
+
+
+def test_numbers_of_any_kind_are_the_same_run(tmp_path):
+    """Numpy's as well as Python's, whole or not: they go into the file, and a resumed run compares them."""
+    atoms = Atoms("Li8", SITES, cell=6 * np.eye(3), pbc=True)
+    out = tmp_path / "run.h5"
+    settings = {"engine": Springs(), "out": out, "progress": False}
+    plain = edviz.aimd.run(
+        atoms, temperature=600, timestep=2, duration=8, seed=3, grid=[8, 8, 8], stages=(stage(), "produce"), **settings
+    )
+    written = out.stat().st_mtime_ns
+    numpy = edviz.aimd.run(
+        atoms,
+        temperature=np.float32(600),
+        timestep=np.float64(2),
+        duration=np.int64(8),
+        seed=np.int32(3),
+        grid=np.array([8, 8, 8]),
+        stages=(stage(temperature=np.int64(1800), duration=20), "produce"),
+        **settings,
+    )
+    assert out.stat().st_mtime_ns == written and len(plain) == len(numpy) == 5
+    # 400 and 600 fs are no whole numbers of steps of 3 fs: named stages go to the nearest step.
+    odd = edviz.aimd.run(
+        atoms,
+        timestep=3.0,
+        duration=6.0,
+        grid=(8, 8, 8),
+        stages=("melt", "produce"),
+        **settings | {"out": tmp_path / "3.h5"},
+    )
+    assert json.loads(odd.ds.attrs["settings"])["stages"][0]["duration"] == 399.0
 
 
 def run_until_engine_dies(out, calls, **changes):
@@ -238,6 +291,14 @@ def test_a_failing_engine_keeps_its_frames_and_the_run_goes_on(whole, tmp_path):
     run_until_engine_dies(tmp_path / "run.h5", 16)
     same(edviz.open(tmp_path / "run.h5"), whole[: len(edviz.open(tmp_path / "run.h5"))])
     same(long_run.run(tmp_path / "run.h5", progress=False), whole)
+
+
+def test_what_failed_before_its_first_checkpoint_holds_no_settings(qepy, tmp_path):
+    """A first try with a setting that QE refuses must not stand in the way of the second."""
+    with pytest.raises(edviz.errors.EngineError, match="meaningless value for ecutwfc"):
+        long_run.run(tmp_path / "run.h5", engine_options={"cutoff": 0.5}, progress=False)
+    mended = long_run.run(tmp_path / "run.h5", duration=4.0, stages=("produce",), progress=False)
+    assert json.loads(mended.ds.attrs["settings"])["cutoff_Ry"] == 6.0 and len(mended) == 3
 
 
 def test_a_file_is_overwritten_by_a_whole_one_or_not_at_all(whole, tmp_path):

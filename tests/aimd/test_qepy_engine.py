@@ -134,6 +134,10 @@ def test_settings_that_make_no_sense_are_refused(pair, tmp_path):
         QEpyEngine(pseudopotentials={"Li": edviz.aimd.pseudopotential("Al")}).prepare(pair)
     with pytest.raises(ArgumentError, match="no room for 2 electrons"):
         QEpyEngine(n_bands=1).prepare(pair)
+    # What QE takes the functional from is what the file says, whatever `xc`.
+    own = QEpyEngine(xc="LDA", pseudopotentials={"Li": edviz.aimd.pseudopotential("Li", "PBE")})
+    own.prepare(pair)
+    assert own.describe()["xc"] == "PBE"
     pair.symbols[1] = "U"
     with pytest.raises(MissingDataError, match="UPF file of your own"):
         QEpyEngine().prepare(pair)

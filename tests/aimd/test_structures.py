@@ -47,7 +47,7 @@ def test_nonsense_is_refused_with_a_cure():
         liquid("Li", 54, 483)
     with pytest.raises(ArgumentError, match="no chemical symbol"):
         liquid("lithium", 54, 0.483)
-    with pytest.raises(ArgumentError, match="at least 2"):
+    with pytest.raises(ArgumentError, match="whole number from 2 on"):
         liquid("Li", 1, 0.483)
     with pytest.raises(ArgumentError, match="positive number"):
         liquid("Li", 54, -1.0)
