@@ -10,7 +10,7 @@ import os
 import pytest
 
 from edviz.aimd.qepy_environment import qepy_python
-from edviz.errors import EngineError
+from edviz.errors import EngineError, WriteError
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     try:
         qepy_python()
-    except EngineError as error:
+    except (EngineError, WriteError) as error:
         for item in wanting:
             item.add_marker(pytest.mark.skip(reason=f"no QEpy environment: {error}"))

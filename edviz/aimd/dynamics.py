@@ -93,7 +93,8 @@ def run(
     timestep
         fs.
     duration
-        Of production, fs, a whole number of steps; frames are at 0, save_every * timestep, ... up to and with `duration`.
+        Of production, fs, a whole number of steps; frames are at 0, save_every * timestep, ... up to and with
+        `duration`.
     stages
         Names or `Stage` objects; the last is "produce". The clock of the file starts with it.
     save_every

@@ -32,7 +32,8 @@ def engine_of(engine: str | Engine, temperature: float, options: Mapping[str, An
         if isinstance(engine, type) or any(not callable(getattr(engine, name, None)) for name in _METHODS):
             raise ArgumentError(
                 f"engine is a name ({', '.join(map(repr, ENGINES))}) or an object with the methods "
-                f"{', '.join(_METHODS)} (edviz.aimd.engine.Engine), such as edviz.aimd.QEpyEngine(cutoff=20); got {engine!r}"
+                f"{', '.join(_METHODS)} (edviz.aimd.engine.Engine), such as edviz.aimd.QEpyEngine(cutoff=20); "
+                f"got {engine!r}"
             )
         if options:
             raise ArgumentError("engine_options go with the name of an engine; this one has its settings already")

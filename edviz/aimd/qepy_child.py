@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ def main() -> None:
     while True:
         try:
             message, arrays = wire.receive(requests)
-        except EOFError:
-            return  # the parent is gone, or has closed us
+        except EOFError:  # the parent was killed: it would have ended us and removed this folder
+            shutil.rmtree(Path.cwd(), ignore_errors=True)
+            return
         try:
             if message["do"] == "start":
                 driver = Driver(message["input"])

@@ -3,6 +3,8 @@
 QEpy 7.2.0 needs numpy below 2 and f90wrap 0.2.16 (with 0.3.0 its forces fail), so it cannot live beside edviz.
 Its wheel carries the reference BLAS, which makes it 2.7 times slower than OpenBLAS. SciPy's wheel of this version
 carries an OpenBLAS with the plain symbol names; it is installed for that alone and preloaded.
+
+``python -m edviz.aimd.qepy_environment`` makes it ahead of the first run, where there is a network.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from edviz.aimd.cache import cache_folder
+from edviz.aimd.cache import cache_folder, made
 from edviz.errors import EngineError
 
 __all__ = ["PACKAGES", "VARIABLE", "environment_variables", "qepy_folder", "qepy_python"]
@@ -38,14 +41,17 @@ def qepy_python() -> Path:
     ------
     EngineError
         There is no Python from 3.9 to 3.12, or pip cannot install; with pip's words and the commands to type.
+    WriteError
+        The folder cannot be written.
     """
     folder = qepy_folder()
     python = folder / "bin" / "python"
     if (folder / "ready").exists() and python.exists():
         return python
-    folder.mkdir(parents=True, exist_ok=True)
+    made(folder)
     with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two notebooks that start at once make it once
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two notebooks that start at once make it once
         if not (folder / "ready").exists():
             _make(folder)
     return python
@@ -64,20 +70,47 @@ def environment_variables(threads: int = 1) -> dict[str, str]:
 
 
 def _make(folder: Path) -> None:
-    print(f"edviz: setting up Quantum ESPRESSO (QEpy) in {folder}, once; about 300 MB", file=sys.stderr, flush=True)
+    _say(f"setting up Quantum ESPRESSO (QEpy) in {folder}, once; about 300 MB, a minute or two")
     python = _some_python()
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    for command in ([python, "-m", "venv", str(folder)], [*pip, "--only-binary=:all:", *PACKAGES]):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+    environment["PIP_USER"] = "0"  # a user's default that pip refuses in a virtual environment
+    for command in (
+        [python, "-m", "venv", str(folder)],
+        [*install, "--progress-bar=off", "--only-binary=:all:", *PACKAGES],
+    ):
+        code, lines = _follow(command, environment)
+        if code:
+            words = "\n".join([line for line in lines if "Retrying (Retry(" not in line][-8:])
             raise EngineError(
                 f"the QEpy environment could not be made. `{' '.join(command)}` said:\n{words}\n"
-                f"Make one by hand (python3.11 -m venv DIR && DIR/bin/pip install {' '.join(PACKAGES)} && touch "
-                f"DIR/ready) and set {VARIABLE}=DIR"
+                "It comes from a Python package index (PyPI, or where pip is set to look): without a network here, run "
+                f"`python -m edviz.aimd.qepy_environment` where there is one and the same {folder.parent}. Or make it "
+                f"by hand (python3.11 -m venv DIR && DIR/bin/pip install {' '.join(PACKAGES)} && touch DIR/ready) and "
+                f"set {VARIABLE}=DIR"
             )
     (folder / "ready").write_text(" ".join(PACKAGES) + "\n")
+    _say("Quantum ESPRESSO is ready")
+
+
+def _follow(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:
+    """Run a command and tell of downloads and installation; its exit status and what it said."""
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line.strip())
+            if lines[-1].startswith(("Downloading ", "Installing ")):
+                _say(lines[-1])
+    return process.returncode, [line for line in lines if line]
+
+
+def _say(message: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"edviz: {message}", file=sys.stderr)  # above a bar that may be there
 
 
 def _some_python() -> str:
@@ -91,3 +124,7 @@ def _some_python() -> str:
         f"QEpy has wheels for Python 3.9 to 3.12; this is {sys.version_info.major}.{sys.version_info.minor} and no "
         f"python3.11 is on the PATH. Install one, or set {VARIABLE} to an environment that has {', '.join(PACKAGES)}"
     )
+
+
+if __name__ == "__main__":
+    print(qepy_python())

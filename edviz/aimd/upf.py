@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edviz.aimd.cache import cache_folder
+from edviz.aimd.cache import cache_folder, made
 from edviz.aimd.gth import GTHPotential, read_gth
 from edviz.aimd.radial import solve_pseudo_atom
 from edviz.errors import FileFormatError, MissingDataError
+from edviz.io.atomic import replacing
 
 __all__ = ["UPFHeader", "gth_to_upf", "pseudopotential", "read_upf_header"]
 
@@ -44,14 +45,15 @@ def pseudopotential(element: str, xc: str = "PBE") -> Path:
     ------
     MissingDataError
         edviz has none for this element and functional.
+    WriteError
+        The cache folder cannot be written.
     """
     potential = read_gth(element, xc)
     path = cache_folder() / "pseudopotentials" / f"{element}.{potential.name.lower()}-{_VERSION}.UPF"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(gth_to_upf(potential), encoding="ascii")
-        os.replace(temporary, path)
+        made(path.parent)
+        with replacing(path) as temporary:
+            temporary.write_text(gth_to_upf(potential), encoding="ascii")
     return path
 
 

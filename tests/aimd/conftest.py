@@ -12,7 +12,7 @@ from ase import Atoms
 
 import edviz
 from edviz.aimd.qepy_environment import qepy_python
-from edviz.errors import EngineError
+from edviz.errors import EngineError, WriteError
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def qepy() -> None:
     """Ask for this where QE is needed."""
     try:
         qepy_python()
-    except EngineError as error:
+    except (EngineError, WriteError) as error:
         if os.environ.get("EDVIZ_REQUIRE_QEPY"):
             raise
         pytest.skip(f"no QEpy environment: {error}")
