@@ -15,7 +15,14 @@ from typing import Any
 
 
 def main() -> None:
-    """Answer requests until the pipe closes."""
+    """Answer requests until the pipe closes. Then the parent was killed: else it ends us and removes this folder."""
+    try:
+        _serve()
+    except (EOFError, BrokenPipeError):
+        shutil.rmtree(Path.cwd(), ignore_errors=True)
+
+
+def _serve() -> None:
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     log = os.open("pw.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -32,11 +39,7 @@ def main() -> None:
         return
     driver: Any = None
     while True:
-        try:
-            message, arrays = wire.receive(requests)
-        except EOFError:  # the parent was killed: it would have ended us and removed this folder
-            shutil.rmtree(Path.cwd(), ignore_errors=True)
-            return
+        message, arrays = wire.receive(requests)
         try:
             if message["do"] == "start":
                 driver = Driver(message["input"])
@@ -58,6 +61,8 @@ def main() -> None:
                     density=driver.get_density()[:, 0].reshape(shape, order="F"),
                     **({"stress": driver.get_stress()} if message["stress"] else {}),
                 )
+        except BrokenPipeError:
+            raise
         except Exception as error:
             wire.send(answers, {"error": f"{type(error).__name__}: {error}"})
 

@@ -100,10 +100,14 @@ def _follow(command: list[str], environment: dict[str, str]) -> tuple[int, list[
     ) as process:
         assert process.stdout is not None
         lines = []
-        for line in process.stdout:
-            lines.append(line.strip())
-            if lines[-1].startswith(("Downloading ", "Installing ")):
-                _say(lines[-1])
+        try:
+            for line in process.stdout:
+                lines.append(line.strip())
+                if lines[-1].startswith(("Downloading ", "Installing ")):
+                    _say(lines[-1])
+        except BaseException:  # an interrupt
+            process.kill()
+            raise
     return process.returncode, [line for line in lines if line]
 
 
