@@ -1,9 +1,10 @@
-"""Does edviz.aimd do what statistical mechanics says? Some fifty core-minutes; the figures are in docs/aimd.md.
+"""Does edviz.aimd do what statistical mechanics says? About an hour on one core; the figures are in docs/aimd.md.
 
     python scripts/check_aimd.py                     # all of it
     python scripts/check_aimd.py nve nvt --folder checks
 
 nve     8 and 16 Li atoms at constant energy: drift of the total energy an atom and ps.
+npt     16 Li atoms by DFTpy, 8 by QE, at 0 GPa: mean pressure; pressure at constant volume, the mean one.
 nvt     8 Li atoms, 20 ps by DFTpy and 4 ps by QE: temperatures against the canonical (chi-squared) distribution.
 liquid  54 Li atoms, settings of the bundled data, from one of its frames with new velocities: g(r) of the last 200 of
         300 fs against the bundled run, beside what 200 fs of that run differ from it; the electron count.
@@ -15,13 +16,17 @@ from __future__ import annotations
 import argparse
 import resource
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from ase import units
 from scipy import stats
 
 import edviz
+from edviz.aimd.barostat import pressure_of
 from edviz.aimd.diagnostics import diagnose, statistical_inefficiency
+from edviz.aimd.engines import engine_of
 from edviz.analysis.pairs import first_peak, fit_peak, pair_distribution
 
 
@@ -70,6 +75,55 @@ def nvt(folder: Path) -> None:
             f"p = {test.pvalue:.2f}",
             flush=True,
         )
+
+
+def npt(folder: Path) -> None:
+    """Constant pressure: the mean of the pressures is the barostat's, and the volume one at which NVT has it too."""
+    for engine, n_atoms, density, duration, options in (
+        ("dftpy", 16, 0.62, 6000.0, {}),
+        ("qepy", 8, 0.483, 1500.0, {"cutoff": 20}),
+    ):
+        pressures = [np.nan]  # at the moves of the barostat in production
+
+        def listen(report: edviz.aimd.Report, pressures: list[float] = pressures) -> None:
+            if report.stage == "produce" and report.pressure not in (None, pressures[-1]):
+                pressures.append(report.pressure)
+
+        settings = {"temperature": 800, "timestep": 2.0, "friction": 0.02, "save_every": 5, "grid": (12, 12, 12)}
+        settings |= {"seed": 7, "stages": ("melt", "equilibrate", "produce"), "engine_options": options}
+        traj = edviz.aimd.run(
+            edviz.aimd.liquid("Li", n_atoms, density, seed=7), engine, duration=duration, ensemble="npt", pressure=0.0,
+            out=folder / f"npt-{engine}.h5", progress=listen, **settings,
+        )  # fmt: skip
+        volumes = np.linalg.det(traj.ds["cell"].values)
+        mean = volumes.mean()
+        if len(pressures) > 1:  # they are not in the file
+            print(f"npt, {engine}: mean pressure {mean_and_error(pressures[1:])} GPa, the barostat's 0")
+        print(
+            f"npt, {engine}, {n_atoms} Li: volume {mean_and_error(volumes)} angstrom^3, standard deviation "
+            f"{volumes.std():.1f}; {n_atoms * 6.94 * 1.66054 / mean:.3f} g/cm3; kT / volume "
+            f"{800 * units.kB / mean / units.GPa:.3f} GPa",
+            flush=True,
+        )
+        start = traj.to_ase()[-1]
+        start.set_cell(start.cell * (mean / start.get_volume()) ** (1 / 3), scale_atoms=True)
+        fixed = edviz.aimd.run(
+            start, engine, duration=duration / 2, out=folder / f"nvt-at-{engine}.h5",
+            **{**settings, "stages": ("equilibrate", "produce")},
+        )  # fmt: skip
+        found, chosen = [], engine_of(engine, 800.0, options)
+        chosen.with_stress = True
+        for atoms in fixed.to_ase()[::5]:
+            chosen.start(atoms)
+            found.append(pressure_of(atoms, chosen.compute(atoms.positions).stress))
+        chosen.close()
+        print(f"npt, {engine}: NVT at the mean volume: pressure {mean_and_error(found)} GPa", flush=True)
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    """With one standard error of correlated samples."""
+    x = np.asarray(values, dtype=float)
+    return f"{x.mean():.3f} +- {x.std() * (statistical_inefficiency(x) / len(x)) ** 0.5:.3f}"
 
 
 def liquid(folder: Path) -> None:
@@ -128,7 +182,7 @@ def against_bundled(label: str, traj: edviz.DensityTrajectory, part: edviz.Densi
         print(f"{label}: mean temperature, {name}: {heat.mean():.0f} +- {error:.0f} K")
 
 
-CHECKS = {"nve": nve, "nvt": nvt, "liquid": liquid, "melted": melted}
+CHECKS = {"nve": nve, "nvt": nvt, "npt": npt, "liquid": liquid, "melted": melted}
 
 
 def main() -> None:
