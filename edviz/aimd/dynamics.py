@@ -51,6 +51,18 @@ Array = NDArray[np.float64]
 
 _STATE = "state.json"
 _CUTOFF_FOR_STRESS = 20.0  # Ry
+_KPOINTS = {"mean": "the one at (1/4, 1/4, 1/4)", "gamma": "Gamma only"}
+_WORDS = {
+    "kinetic_functional": "kinetic functional {}",
+    "xc": "exchange and correlation {}",
+    "cutoff_Ry": "cut-off {} Ry",
+    "cutoff_eV": "cut-off {} eV",
+    "spacing_A": "grid spacing {} angstrom",
+    "kpoints": "k-points: {}",
+    "smearing": "smearing {}",
+    "density": "{} density",
+    "pseudopotentials": "pseudopotentials: {}",
+}
 _CHARGE_ERROR = 1e-4  # electrons an atom: the density that QE gives integrates to 1e-12
 
 
@@ -531,14 +543,24 @@ def _warn_of_pulay_stress(settings: Mapping[str, Any]) -> None:
         )
 
 
+def _plain(value: Any) -> str:
+    """A setting as one writes it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {entry}" for key, entry in value.items())
+    if isinstance(value, list):
+        return " x ".join(map(str, value))
+    return f"{value:.12g}" if isinstance(value, float) else _KPOINTS.get(value, str(value))
+
+
 def _source(settings: Mapping[str, Any], stage: Stage, timestep: float) -> str:
     thermostat = (
         f"NVT by Langevin dynamics with friction {stage.friction:g}/fs" if stage.friction else "NVE by velocity Verlet"
     )
     if stage.pressure is not None:
         thermostat = thermostat.replace("NVT", "NPT") + f" and stochastic cell rescaling to {stage.pressure:g} GPa"
-    kept = ("kinetic_functional", "cutoff_Ry", "cutoff_eV", "density", "kpoints", "smearing", "xc", "pseudopotentials")
-    details = ", ".join(f"{key} {settings[key]}" for key in kept if settings.get(key) is not None)
+    details = ", ".join(
+        words.format(_plain(settings[key])) for key, words in _WORDS.items() if settings.get(key) is not None
+    )
     energy = settings.get("energy", "free energy E - TS of electrons and ions")
     return (
         f"Born-Oppenheimer molecular dynamics by edviz.aimd: {settings['engine']}, {settings['method']} ({details}); "

@@ -38,7 +38,7 @@ def test_the_file_is_a_trajectory_of_the_schema(whole):
     assert whole.density.shape == (21, 12, 12, 12)
     electrons = whole.density.mean(axis=(1, 2, 3)).values * whole.grid.volume
     assert electrons == pytest.approx(2.0, abs=1e-5)
-    assert "Quantum ESPRESSO" in whole.ds.attrs["source"] and "6.0" in whole.ds.attrs["source"]
+    assert "Quantum ESPRESSO" in whole.ds.attrs["source"] and "cut-off 6 Ry" in whole.ds.attrs["source"]
 
 
 def test_stored_quantities_agree_with_each_other(whole):
