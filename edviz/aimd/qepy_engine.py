@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edviz.aimd import wire
 from edviz.aimd.engine import EngineResult
+from edviz.aimd.gth import CUTOFFS
 from edviz.aimd.numbers import kpoints_of, positive, symbols_of, whole
 from edviz.aimd.qepy_environment import environment_variables, qepy_python
 from edviz.aimd.upf import UPFHeader, pseudopotential, read_upf_header
@@ -37,7 +38,8 @@ class QEpyEngine:
     Parameters
     ----------
     cutoff
-        Of the wave functions, Ry; the density has four times as much.
+        Of the wave functions, Ry; the density has four times as much. By default the largest that one of the
+        pseudopotentials needs: `edviz.aimd.gth.CUTOFFS`, 12 for lithium; of a file of your own, what its header says.
     kpoints
         "mean" is the one point (1/4, 1/4, 1/4): against 2x2x2 points, forces on 54 Li atoms are off by 6 %, where
         those of "gamma" are off by 17 %, at 2.6 times the cost. (n, m, l) is a Monkhorst-Pack grid shifted by half a
@@ -67,7 +69,7 @@ class QEpyEngine:
     def __init__(
         self,
         *,
-        cutoff: float = 12.0,
+        cutoff: float | None = None,
         kpoints: str | Sequence[int] = "mean",
         electron_temperature: float = 800.0,
         xc: str = "PBE",
@@ -78,7 +80,8 @@ class QEpyEngine:
     ) -> None:
         if xc not in ("PBE", "LDA"):
             raise ArgumentError(f"xc is 'PBE' or 'LDA'; got {xc!r}")
-        self.cutoff, self.kpoints = positive("cutoff", cutoff, "Ry"), kpoints_of(kpoints)
+        self._cutoff = None if cutoff is None else positive("cutoff", cutoff, "Ry")
+        self.cutoff, self.kpoints = self._cutoff or 0.0, kpoints_of(kpoints)
         self.electron_temperature = positive("electron_temperature", electron_temperature, "K")
         self.xc, self.tolerance = xc, positive("tolerance", tolerance, "Ry")
         self.n_bands, self.threads = None if n_bands is None else whole("n_bands", n_bands), whole("threads", threads)
@@ -99,10 +102,11 @@ class QEpyEngine:
         MissingDataError
             No pseudopotential for an element.
         ArgumentError
-            Too few bands for the electrons.
+            Too few bands for the electrons, or no cut-off for a file of the user's.
         """
         symbols = atoms.get_chemical_symbols()
         self._headers = {symbol: self._header(symbol) for symbol in sorted(set(symbols))}
+        self.cutoff = self._cutoff or max(self._needed(symbol) for symbol in self._headers)
         self.n_electrons = float(sum(self._headers[s].n_valence for s in symbols))
         if self.n_bands is not None and self.n_bands <= self.n_electrons / 2:
             raise ArgumentError(
@@ -209,6 +213,18 @@ class QEpyEngine:
         if header.element != symbol:
             raise MissingDataError(f"{header.path} is for {header.element}, given for {symbol}: name the right file")
         return header
+
+    def _needed(self, symbol: str) -> float:
+        """Cut-off for a pseudopotential, Ry."""
+        if symbol not in self._files:
+            return CUTOFFS[symbol]
+        header = self._headers[symbol]
+        if not header.cutoff > 0:
+            raise ArgumentError(
+                f"{header.path} does not say which cut-off it needs: give one in Ry, engine_options={{'cutoff': ...}}; "
+                "its authors recommend one"
+            )
+        return header.cutoff
 
     def _functional_of(self, symbol: str) -> str:
         return self._headers[symbol].functional if symbol in self._files else self.xc

@@ -36,6 +36,7 @@ class UPFHeader:
     element: str
     n_valence: float
     functional: str
+    cutoff: float = 0.0  # of the wave functions, Ry, as its authors suggest; 0: they do not
 
 
 def pseudopotential(element: str, xc: str = "PBE") -> Path:
@@ -75,8 +76,9 @@ def read_upf_header(path: str | os.PathLike[str]) -> UPFHeader:
     header = re.search(r"<PP_HEADER(.*?)/?>", text, re.DOTALL)
     values = dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', header.group(1))) if header else {}
     try:
-        valence = float(values["z_valence"].replace("D", "E"))
-        return UPFHeader(path, values["element"].strip(), valence, " ".join(values.get("functional", "").split()))
+        valence, cutoff = (float(x.replace("D", "E")) for x in (values["z_valence"], values.get("wfc_cutoff", "0")))
+        functional = " ".join(values.get("functional", "").split())
+        return UPFHeader(path, values["element"].strip(), valence, functional, cutoff)
     except (KeyError, ValueError) as error:
         raise FileFormatError(
             f"{path} is no UPF file of version 2 (no PP_HEADER with element and z_valence); pw.x's upfconv.x "

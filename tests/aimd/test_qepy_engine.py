@@ -135,9 +135,16 @@ def test_settings_that_make_no_sense_are_refused(pair, tmp_path):
     with pytest.raises(ArgumentError, match="no room for 2 electrons"):
         QEpyEngine(n_bands=1).prepare(pair)
     # What QE takes the functional from is what the file says, whatever `xc`.
-    own = QEpyEngine(xc="LDA", pseudopotentials={"Li": edviz.aimd.pseudopotential("Li", "PBE")})
+    file = edviz.aimd.pseudopotential("Li", "PBE")
+    own = QEpyEngine(xc="LDA", pseudopotentials={"Li": file}, cutoff=9)
     own.prepare(pair)
     assert own.describe()["xc"] == "PBE"
+    with pytest.raises(ArgumentError, match=r"Li\.gth-pbe.* does not say which cut-off"):
+        QEpyEngine(pseudopotentials={"Li": file}).prepare(pair)
+    (tmp_path / "Li.UPF").write_text(file.read_text().replace('wfc_cutoff="0.0"', 'wfc_cutoff="3.1E+01"'))
+    own = QEpyEngine(pseudopotentials={"Li": tmp_path / "Li.UPF"})
+    own.prepare(pair)
+    assert own.describe()["cutoff_Ry"] == 31
     pair.symbols[1] = "U"
     with pytest.raises(MissingDataError, match="UPF file of your own"):
         QEpyEngine().prepare(pair)
