@@ -201,7 +201,7 @@ def run(
         last_step = plan[-1].steps(timestep) // save_every * save_every
         if not overwrite and _is_complete(path, settings, shape, last_step * timestep):
             return open_trajectory(path)
-        title = f"{system.get_chemical_formula()} at {temperature:g} K, {settings['method']} molecular dynamics"
+        title = f"{system.get_chemical_formula()} at {temperature:g} K, molecular dynamics ({settings['method']})"
         attrs = {
             "density_kind": chosen.density_kind,
             "n_electrons": chosen.n_electrons,
