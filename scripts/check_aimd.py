@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 from ase import units
 from scipy import stats
 
@@ -165,12 +166,16 @@ def against_bundled(label: str, traj: edviz.DensityTrajectory, part: edviz.Densi
         f"{label}: g(r) from 2 to 5.4 angstrom, root mean square distance to the bundled run {distance:.3f}; its own "
         f"{len(own)} stretches of {10 * length} fs: median {np.median(own):.3f}, largest {own.max():.3f}"
     )
+
+    def half(estimate: xr.DataArray) -> float:
+        """Half the width of its interval."""
+        return float(estimate.sel(estimate="high") - estimate.sel(estimate="value"))
+
     for name, distribution in (("this run", short), ("bundled", long)):
         peak, n = first_peak(distribution), distribution.sizes["block"]
         print(
             f"{label}: first peak, {name}: {float(peak.position[0]):.3f} angstrom, height {float(peak.height[0]):.3f}"
-            + "".join(f", +- {float(v[0] - v[1]):.3f}" for v in (peak.position, peak.height) if n > 1)
-            + f" (95 % from {n} blocks)" * (n > 1)
+            + (n > 1) * f" (95 % from {n} blocks: +- {half(peak.position):.3f}, {half(peak.height):.3f})"
         )
     fits = np.array([fit_peak(long.r.values, g) for g in stretches.blocks.values])
     print(
