@@ -81,8 +81,8 @@ def nvt(folder: Path) -> None:
 def npt(folder: Path) -> None:
     """Constant pressure: the mean of the pressures is the barostat's, and the volume one at which NVT has it too."""
     for engine, n_atoms, density, duration, options in (
-        ("dftpy", 16, 0.62, 6000.0, {}),
-        ("qepy", 8, 0.483, 1500.0, {"cutoff": 20}),
+        ("dftpy", 16, 0.62, 4000.0, {}),
+        ("qepy", 8, 0.483, 1000.0, {"cutoff": 20}),
     ):
         pressures = [np.nan]  # at the moves of the barostat in production
 
