@@ -4,7 +4,7 @@ QEpy 7.2.0 needs numpy below 2 and f90wrap 0.2.16 (with 0.3.0 its forces fail), 
 Its wheel carries the reference BLAS, which makes it 2.7 times slower than OpenBLAS. SciPy's wheel of this version
 carries an OpenBLAS with the plain symbol names; it is installed for that alone and preloaded.
 
-``python -m edviz.aimd.qepy_environment`` makes it ahead of the first run, where there is a network.
+``python -m edviz.aimd`` makes it ahead of the first run, where there is a network.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _make(folder: Path) -> None:
             raise EngineError(
                 f"the QEpy environment could not be made. `{' '.join(command)}` said:\n{words}\n"
                 "It comes from a Python package index (PyPI, or where pip is set to look): without a network here, run "
-                f"`python -m edviz.aimd.qepy_environment` where there is one and the same {folder.parent}. Or make it "
+                f"`python -m edviz.aimd` where there is one and the same {folder.parent}. Or make it "
                 f"by hand (python3.11 -m venv DIR && DIR/bin/pip install {' '.join(PACKAGES)} && touch DIR/ready) and "
                 f"set {VARIABLE}=DIR"
             )
@@ -128,7 +128,3 @@ def _some_python() -> str:
         f"QEpy has wheels for Python 3.9 to 3.12; this is {sys.version_info.major}.{sys.version_info.minor} and no "
         f"python3.11 is on the PATH. Install one, or set {VARIABLE} to an environment that has {', '.join(PACKAGES)}"
     )
-
-
-if __name__ == "__main__":
-    print(qepy_python())

@@ -37,7 +37,7 @@ def test_forces_are_the_slope_of_the_energy(pair):
 @gpaw
 def test_stress_is_the_slope_of_the_energy_with_strain(pair):
     """Within 2e-6 eV/angstrom^3 at the default cut-off, as at 300 eV; at 200 eV within 2e-5."""
-    engine = GPAWEngine( tolerance=1e-9)
+    engine = GPAWEngine(tolerance=1e-9)
     engine.with_stress = True
     engine.start(pair)
     stress = engine.compute(pair.positions).stress
