@@ -18,7 +18,7 @@ def test_any_kind_of_number_becomes_a_plain_one():
 def test_what_is_none_is_refused_by_name():
     for value in ("2", None, True, np.nan, np.inf, [2], 2j):
         for check in (finite, positive, whole):
-            with pytest.raises(ArgumentError, match="^length is a"):
+            with pytest.raises(ArgumentError, match=r"^length is a"):
                 check("length", value)
     with pytest.raises(ArgumentError, match=r"length is a positive number in fs; got 0\. For none"):
         positive("length", 0, "fs", cure="For none: another")
