@@ -7,12 +7,14 @@ import {
   FrontSide,
   LinearFilter,
   Matrix3,
+  NoBlending,
   RGBAFormat,
   ShaderMaterial,
   UnsignedByteType,
   Vector2,
   Vector3,
   type Data3DTexture,
+  type Texture,
 } from "three";
 import { lookup } from "./colormaps";
 
@@ -23,6 +25,28 @@ export function colormapTexture(name: string): DataTexture {
   texture.magFilter = LinearFilter;
   texture.needsUpdate = true;
   return texture;
+}
+
+/** A picture as it is, pixel for pixel. */
+export function copyMaterial(picture: Texture): ShaderMaterial {
+  return new ShaderMaterial({
+    uniforms: { picture: { value: picture } },
+    vertexShader: "varying vec2 at; void main() { at = uv; gl_Position = vec4(position.xy, 0.0, 1.0); }",
+    fragmentShader: "uniform sampler2D picture; varying vec2 at; void main() { gl_FragColor = texture2D(picture, at); }",
+    blending: NoBlending,
+    depthTest: false,
+    depthWrite: false,
+  });
+}
+
+/** Lines. Like the other materials it writes display colours, so that they are the same on a canvas and in a texture. */
+export function lineMaterial(): ShaderMaterial {
+  return new ShaderMaterial({
+    uniforms: { color: { value: new Vector3() } },
+    vertexShader: "void main() { gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0); }",
+    fragmentShader: "uniform vec3 color; void main() { gl_FragColor = vec4(color, 0.85); }",
+    transparent: true,
+  });
 }
 
 const SAMPLING = /* glsl */ `

@@ -5,7 +5,8 @@
  * So one hidden canvas renders for all, and hands each picture to the canvas of its view without a copy.
  */
 
-import { type PerspectiveCamera, type Scene, WebGLRenderer } from "three";
+import { Camera, LinearFilter, Mesh, type PerspectiveCamera, PlaneGeometry, Scene, WebGLRenderer, WebGLRenderTarget } from "three";
+import { copyMaterial } from "./materials";
 import type { CameraState } from "./protocol";
 
 let renderer: WebGLRenderer | null = null;
@@ -22,8 +23,9 @@ export function releaseRenderer(redraw: () => void): void {
   users -= 1;
   restored.delete(redraw);
   if (users > 0 || !renderer) return;
+  detour?.dispose();
+  detour = null;
   renderer.dispose();
-  reduced = null;
   renderer.forceContextLoss();
   renderer = null;
 }
@@ -55,36 +57,61 @@ export function isSoftware(): boolean {
   return (software = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name));
 }
 
-/** Draw a scene with `width` x `height` pixels on the hidden canvas. */
-function render(scene: Scene, camera: PerspectiveCamera, width: number, height: number): OffscreenCanvas {
+/**
+ * The hidden canvas, `width` x `height` pixels large.
+ *
+ * Its size is changed as rarely as can be: that waits for everything the browser has yet to draw, 30 ms and more in
+ * software. So pictures of more or fewer pixels than their view go through a texture of their own.
+ */
+function sized(width: number, height: number): OffscreenCanvas {
   const gl = theRenderer();
   const canvas = gl.domElement as unknown as OffscreenCanvas;
   if (canvas.width !== width || canvas.height !== height) gl.setSize(width, height, false);
-  gl.render(scene, camera);
   return canvas;
 }
 
-/** Where pictures with more pixels than their view are scaled down, once, instead of whenever the page is composed. */
-let reduced: OffscreenCanvas | null = null;
+/** A texture to draw to, and the square that brings it to the canvas; premultiplied colours as they are. */
+class Detour {
+  private readonly target = new WebGLRenderTarget(1, 1, { minFilter: LinearFilter, magFilter: LinearFilter });
+  private readonly scene = new Scene();
+  private readonly camera = new Camera();
+  private readonly square = new Mesh(new PlaneGeometry(2, 2), copyMaterial(this.target.texture));
+
+  constructor() {
+    this.square.frustumCulled = false;
+    this.scene.add(this.square);
+  }
+
+  render(gl: WebGLRenderer, scene: Scene, camera: PerspectiveCamera, width: number, height: number): void {
+    this.target.setSize(width, height);
+    gl.setRenderTarget(this.target);
+    gl.render(scene, camera);
+    gl.setRenderTarget(null);
+    gl.render(this.scene, this.camera);
+  }
+
+  dispose(): void {
+    this.target.dispose();
+    this.square.geometry.dispose();
+    this.square.material.dispose();
+  }
+}
+
+let detour: Detour | null = null;
 
 /**
- * Draw a scene with `factor` times the pixels of a view and hand the picture to its canvas.
+ * Draw a scene with `factor` times the pixels of a view, each way, and hand the picture to its canvas.
  *
  * With `wait` the call returns when the pixels are there (for measurements), else when they are ordered.
  */
 export function drawTo(target: ImageBitmapRenderingContext, scene: Scene, camera: PerspectiveCamera, size: readonly [number, number], factor: number, wait: boolean): void {
-  let canvas = render(scene, camera, Math.round(size[0] * factor), Math.round(size[1] * factor));
+  const gl = theRenderer();
+  const canvas = sized(...size);
+  if (factor === 1) gl.render(scene, camera);
+  else (detour ??= new Detour()).render(gl, scene, camera, Math.round(size[0] * factor), Math.round(size[1] * factor));
   if (wait) {
-    const gl = theRenderer().getContext();
-    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
-  }
-  if (factor > 1) {
-    reduced ??= new OffscreenCanvas(1, 1);
-    [reduced.width, reduced.height] = size;
-    const context = reduced.getContext("2d")!;
-    context.imageSmoothingQuality = "high";
-    context.drawImage(canvas, 0, 0, size[0], size[1]);
-    canvas = reduced;
+    const context = gl.getContext();
+    context.readPixels(0, 0, 1, 1, context.RGBA, context.UNSIGNED_BYTE, new Uint8Array(4));
   }
   target.transferFromImageBitmap(canvas.transferToImageBitmap());
 }
@@ -95,7 +122,9 @@ export async function drawPng(scene: Scene, camera: PerspectiveCamera, width: nu
   const context = copy.getContext("2d")!;
   context.fillStyle = background;
   context.fillRect(0, 0, width, height);
-  context.drawImage(render(scene, camera, width, height), 0, 0);
+  const picture = sized(width, height);
+  theRenderer().render(scene, camera);
+  context.drawImage(picture, 0, 0);
   return copy.convertToBlob({ type: "image/png" });
 }
 

@@ -15,7 +15,6 @@ import {
   InstancedBufferAttribute,
   InstancedMesh,
   LinearFilter,
-  LineBasicMaterial,
   LineLoop,
   LineSegments,
   Matrix3,
@@ -36,7 +35,7 @@ import { type Code, CODES, decode, valueOf } from "./codes";
 import { covalentRadius, elementColor } from "./elements";
 import type { Lobe } from "./extract";
 import { cellEdges, cellOffsets, drawnAtoms, halfBonds, planePolygons } from "./geometry";
-import { bindField, colormapTexture, type FieldBinding, litMaterial, sliceMaterial, sphereMaterial, volumeMaterial } from "./materials";
+import { bindField, colormapTexture, type FieldBinding, lineMaterial, litMaterial, sliceMaterial, sphereMaterial, volumeMaterial } from "./materials";
 import type { Frame, Slice } from "./protocol";
 
 /** Atoms are drawn at this part of their covalent radius, so that the density around them stays in sight. */
@@ -69,7 +68,7 @@ export class Picture {
   private secondTexture: { key: string; field: Data3DTexture; factor: number } | null = null;
   private colormap: { name: string; texture: DataTexture } | null = null;
   private readonly fractionMatrix = new Matrix3();
-  private readonly line = new LineBasicMaterial({ transparent: true, opacity: 0.85 });
+  private readonly line = lineMaterial();
   /** Kept from frame to frame: a material that goes takes its compiled program with it. */
   private readonly materials = new Map<string, ShaderMaterial>();
   private volumeSteps = 96;
@@ -194,7 +193,7 @@ export class Picture {
     const points = cellEdges(repeat).flat().flatMap((f) => toCartesian(f, this.cell));
     const lines = new BufferGeometry();
     lines.setAttribute("position", new BufferAttribute(Float32Array.from(points), 3));
-    this.line.color.setStyle(color);
+    (this.line.uniforms.color!.value as Vector3).copy(displayColor(color));
     this.edges.add(new LineSegments(lines, this.line));
   }
 

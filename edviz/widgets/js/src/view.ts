@@ -35,8 +35,8 @@ export interface Stats {
   draws: number;
 }
 
-/** A picture that rests this long is drawn again with smooth edges. */
-const REFINE_MS = 220;
+/** A picture that rests this long is drawn again with smooth edges; where that takes long, an input must not meet it. */
+const REFINE_MS = { card: 220, software: 600 };
 
 export class View implements Listener {
   readonly stats: Stats;
@@ -306,7 +306,7 @@ export class View implements Listener {
 
   private refine(): void {
     this.refining = null;
-    if (this.orbiting || this.session.moving) this.refining = setTimeout(() => this.refine(), REFINE_MS);
+    if (this.orbiting || this.session.moving) this.refining = setTimeout(() => this.refine(), isSoftware() ? REFINE_MS.software : REFINE_MS.card);
     else this.drawNow(true);
   }
 
@@ -325,7 +325,7 @@ export class View implements Listener {
       if (!this.session.error) this.session.complain("this browser cannot draw in three dimensions: WebGL 2 is off or missing");
       return;
     }
-    if (quick) this.refining = setTimeout(() => this.refine(), REFINE_MS);
+    if (quick) this.refining = setTimeout(() => this.refine(), isSoftware() ? REFINE_MS.software : REFINE_MS.card);
     const { stats } = this;
     Object.assign(stats, {
       drawnFrame: drawn.frame,
