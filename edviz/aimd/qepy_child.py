@@ -19,7 +19,8 @@ def main() -> None:
     try:
         _serve()
     except (EOFError, BrokenPipeError):
-        shutil.rmtree(Path.cwd(), ignore_errors=True)
+        if Path.cwd().name.startswith("edviz-qe-"):  # made for us by QEpyEngine, and nothing else
+            shutil.rmtree(Path.cwd(), ignore_errors=True)
 
 
 def _serve() -> None:
