@@ -18,8 +18,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from edviz.aimd.arguments import positive, symbols_of
 from edviz.aimd.engine import EngineResult
-from edviz.aimd.numbers import positive, symbols_of
 from edviz.errors import ArgumentError, EngineError, MissingDataError, MissingDependencyError
 
 __all__ = ["DFTpyEngine"]

@@ -31,10 +31,10 @@ from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
+from edviz.aimd.arguments import positive, whole
 from edviz.aimd.barostat import EVERY, pressure_of, volume_step
 from edviz.aimd.engine import Engine, EngineCalculator, EngineResult
 from edviz.aimd.engines import engine_of
-from edviz.aimd.numbers import positive, whole
 from edviz.aimd.plan import Stage, as_settings, check_atoms, check_grid, check_timestep, stages_of
 from edviz.aimd.progress import Listener, Progress, Report, Stopped, check_progress, listening
 from edviz.errors import ArgumentError, EngineError, MissingDataError, WriteError

@@ -13,8 +13,8 @@ from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
+from edviz.aimd.arguments import kpoints_of, positive
 from edviz.aimd.engine import EngineResult
-from edviz.aimd.numbers import kpoints_of, positive
 from edviz.errors import ArgumentError, EngineError, MissingDependencyError
 
 __all__ = ["GPAWEngine"]

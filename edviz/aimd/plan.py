@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-from edviz.aimd.numbers import finite, positive, whole
+from edviz.aimd.arguments import finite, positive, whole
 from edviz.aimd.structures import nearest_distance
 from edviz.errors import ArgumentError
 

@@ -20,9 +20,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from edviz.aimd import wire
+from edviz.aimd.arguments import kpoints_of, positive, symbols_of, whole
 from edviz.aimd.engine import EngineResult
 from edviz.aimd.gth import CUTOFFS
-from edviz.aimd.numbers import kpoints_of, positive, symbols_of, whole
 from edviz.aimd.qepy_environment import environment_variables, qepy_python
 from edviz.aimd.upf import UPFHeader, pseudopotential, read_upf_header
 from edviz.errors import ArgumentError, EngineError, MissingDataError

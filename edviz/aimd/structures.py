@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edviz.aimd.numbers import finite, positive, whole
+from edviz.aimd.arguments import finite, positive, whole
 from edviz.errors import ArgumentError
 
 if TYPE_CHECKING:

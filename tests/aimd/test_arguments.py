@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edviz.aimd.numbers import finite, kpoints_of, positive, symbols_of, whole
+from edviz.aimd.arguments import finite, kpoints_of, positive, symbols_of, whole
 from edviz.errors import ArgumentError
 
 
