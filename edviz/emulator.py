@@ -17,14 +17,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from edviz.analysis.running import RunningStatistics, log_range
+from edviz.analysis.sites import count_maxima
 from edviz.errors import (
     ArgumentError,
+    GenerationError,
     GridMismatchError,
     MissingDataError,
     ModelFileError,
@@ -45,6 +48,7 @@ __all__ = ["DensityEmulator", "load_emulator"]
 FORMAT_VERSION = 1
 SOURCE = "edviz emulator"
 BURN_IN = 30
+BLOCK, ATTEMPTS = 20, 8  # frames that are thrown away where an atom is lost, and how often
 """Frames thrown away at a start from nothing: three times as long as lithium's density remembers, at 10 fs."""
 _START_KEY = 2**40
 """Noise of a start from nothing is drawn under this and the following numbers, far from those of the frames."""
@@ -252,11 +256,13 @@ class DensityEmulator:
     def _encode(self, trajectory: DensityTrajectory, start: int, stop: int) -> Tensor:
         return self.autoencoder.encode(self._tensor(trajectory, start, stop))
 
-    def _next(self, context: Tensor, seed: int, frame: int, steps: int | None, noise: float | None) -> Tensor:
-        """One generated latent a row; the noise depends on (seed, frame) alone."""
+    def _next(
+        self, context: Tensor, seed: int, frame: int, steps: int | None, noise: float | None, attempt: int = 0
+    ) -> Tensor:
+        """One generated latent a row; the noise depends on (seed, frame, attempt) alone."""
         return self.dynamics.sample(
             context,
-            torch_generator(seed, frame),
+            torch_generator(seed, frame, *([attempt] if attempt else [])),
             n_steps=self.sampling_steps if steps is None else steps,
             context_noise=self.context_noise if noise is None else noise,
             noise_gain=self.noise_gain,
@@ -326,10 +332,16 @@ class DensityEmulator:
         overwrite: bool = False,
         sampling_steps: int | None = None,
         context_noise: float | None = None,
+        conserve_atoms: bool = True,
         allow_mismatch: bool = False,
         progress: bool = True,
     ) -> DensityTrajectory:
         """Generate trajectories, frame after frame, from the last frames of a context.
+
+        Nothing in the model counts atoms, and two that come too close may merge. In a total density atoms are maxima,
+        so their number is looked at: a block of BLOCK frames in which a sample has lost or gained one is thrown away
+        and drawn anew, with other noise, for this sample alone (rejection sampling: what comes out is the model's
+        distribution on the condition that the number of atoms holds).
 
         With `out`, the same call goes on where a stopped one ended, and gives what it would have given, bit for bit on
         the same machine; with more frames it continues a finished file.
@@ -360,6 +372,9 @@ class DensityEmulator:
             Denoiser calls a frame, instead of the emulator's default.
         context_noise : float, optional
             Noise on the context, instead of the emulator's default.
+        conserve_atoms : bool
+            Hold the number of maxima of a total density, in the frames that are kept or looked at and the last of each
+            block. Other densities are left alone: there it says too little of the atoms.
         allow_mismatch : bool
             Accept another cell, grid, density kind, electron number or frame interval.
         progress : bool
@@ -379,6 +394,8 @@ class DensityEmulator:
             If a context is too short, or none is given and the emulator needs one.
         edviz.errors.NonFiniteError
             If a context or a generated frame holds a NaN.
+        edviz.errors.GenerationError
+            If ATTEMPTS blocks in a row lost or gained atoms.
         edviz.errors.ArgumentError
             If `out` holds another rollout (the message says what differs), or a number makes no sense.
         """
@@ -400,6 +417,7 @@ class DensityEmulator:
             "context_noise": self.context_noise if context_noise is None else context_noise,
             "noise_gain": self.noise_gain,
             "variance_relaxation": self.variance_relaxation,
+            "conserve_atoms": bool(conserve_atoms),
             "frame_interval_fs": self.frame_interval,
         }
         fixed = {
@@ -416,27 +434,72 @@ class DensityEmulator:
         with to:
             done = to.begin(grid, self.device) or self._begin(frames, grid, n_samples, seed)
             n_frames = n_frames // save_every * save_every
+            atoms = None
+            if conserve_atoms and self.density_kind == "total":
+                atoms = count_maxima(self._densities(self.autoencoder.decode(done.state[:, -1], grid.shape)))
             with _progress(None, "rollout", "frame", progress, initial=done.frame, total=n_frames) as bar:
                 while done.frame < n_frames:
-                    new = self._next(done.state, seed, done.frame, sampling_steps, context_noise)
-                    new = self.dynamics.relax(new, self.variance_relaxation)
-                    done.state = torch.cat((done.state[:, 1:], new[:, None]), dim=1)
-                    done.frame += 1
-                    bar.update()
-                    keep, look = done.frame % save_every == 0, done.frame % stat_every == 0
-                    if not (keep or look):
-                        continue
-                    density = self._densities(self.autoencoder.decode(new, grid.shape))
-                    if not np.isfinite(density).all():
-                        raise NonFiniteError(
-                            f"frame {done.frame - 1} of the rollout is not a number: the emulator is unfit for this "
-                            "context."
-                        )
-                    if look:
-                        done.statistics.update(density)
-                    if keep:
-                        to.append(density, done)
+                    # Noise of the rejected attempts is never used again, so a block is whole before any of it is kept,
+                    # even where n_frames ends within it.
+                    block = self._block(
+                        done, grid, seed, sampling_steps, context_noise, (save_every, stat_every), atoms
+                    )
+                    for state, density in block[: n_frames - done.frame]:
+                        done.advance(state, BLOCK)
+                        bar.update()
+                        if density is None:
+                            continue
+                        if done.frame % stat_every == 0:
+                            done.statistics.update(density)
+                        if done.frame % save_every == 0:
+                            to.append(density, done)
         return to.finish()
+
+    def _block(
+        self,
+        done: Progress,
+        grid: PeriodicGrid,
+        seed: int,
+        steps: int | None,
+        noise: float | None,
+        every: tuple[int, int],
+        atoms: NDArray[np.intp] | None,
+    ) -> list[tuple[Tensor, NDArray[np.float32] | None]]:
+        """The next frames: latents to go on from, and the density where a frame is kept or looked at.
+
+        One frame, or with `atoms`, the maxima that each sample has to have, up to the end of a block. Sets the
+        attempts in `done`.
+        """
+        end = done.frame + 1 if atoms is None else (done.frame // BLOCK + 1) * BLOCK
+        for _ in range(ATTEMPTS):
+            state, made, whole = done.state, [], np.ones(len(done.attempts), bool)
+            for frame in range(done.frame, end):
+                new = self._next(state, seed, frame, steps, noise)
+                for attempt in np.unique(done.attempts[done.attempts > 0]):
+                    rows = torch.from_numpy(done.attempts == attempt).to(new.device)
+                    new[rows] = self._next(state, seed, frame, steps, noise, int(attempt))[rows]
+                new = self.dynamics.relax(new, self.variance_relaxation)
+                state = torch.cat((state[:, 1:], new[:, None]), dim=1)
+                wanted = any((frame + 1) % n == 0 for n in every)
+                if not (wanted or (atoms is not None and frame + 1 == end)):
+                    made.append((state, None))
+                    continue
+                density = self._densities(self.autoencoder.decode(new, grid.shape))
+                if not np.isfinite(density).all():
+                    raise NonFiniteError(
+                        f"frame {frame} of the rollout is not a number: the emulator is unfit for this context."
+                    )
+                if atoms is not None:
+                    whole &= count_maxima(density) == atoms
+                made.append((state, density if wanted else None))
+            if whole.all():
+                return made
+            done.attempts[~whole] += 1
+        raise GenerationError(
+            f"between frames {done.frame} and {end} of the rollout atoms were lost or gained in {ATTEMPTS} attempts "
+            f"(sample {int(np.argmin(whole))}). Frames before are kept. Try another seed, or conserve_atoms=False to "
+            "go on without them."
+        )
 
     def _starts(self, given: Sequence[DensityTrajectory], allow_mismatch: bool) -> list[DensityTrajectory]:
         """The frames that each context gives to a rollout; none where it starts from nothing."""

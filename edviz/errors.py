@@ -12,6 +12,7 @@ __all__ = [
     "EngineError",
     "FileFormatError",
     "FrameIndexError",
+    "GenerationError",
     "GridMismatchError",
     "MissingDataError",
     "MissingDependencyError",
@@ -69,6 +70,10 @@ class MissingDataError(EdvizError, ValueError):
 
 class ModelFileError(EdvizError, ValueError):
     """A saved emulator is incomplete, damaged or of a newer format."""
+
+
+class GenerationError(EdvizError, RuntimeError):
+    """A rollout cannot go on in a way that makes sense; what it had is kept."""
 
 
 class TrainingError(EdvizError, RuntimeError):

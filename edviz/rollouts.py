@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from edviz.analysis.running import RunningStatistics
@@ -51,14 +51,32 @@ class Progress:
         (sample, n_context, channel, a, b, c) the last latents, oldest first.
     statistics
         Of the frames looked at.
+    attempts
+        (sample,) how often the block of frames under way was drawn anew.
     """
 
-    def __init__(self, frame: int, state: Tensor, statistics: RunningStatistics) -> None:
+    def __init__(
+        self, frame: int, state: Tensor, statistics: RunningStatistics, attempts: ArrayLike | None = None
+    ) -> None:
         self.frame, self.state, self.statistics = frame, state, statistics
+        self.attempts: NDArray[np.intp] = np.zeros(len(state), np.intp)
+        if attempts is not None:
+            self.attempts[:] = attempts
+
+    def advance(self, state: Tensor, block: int) -> None:
+        """One frame on; a new block of `block` frames begins with its first attempt."""
+        self.state = state
+        self.frame += 1
+        if self.frame % block == 0:
+            self.attempts[:] = 0
 
     def variables(self) -> dict[str, Any]:
         """As variables of a dataset: name -> (dims, values, attributes)."""
-        latents = (_LATENT_DIMS, self.state.cpu().numpy().copy(), {"frame": self.frame})
+        latents = (
+            _LATENT_DIMS,
+            self.state.cpu().numpy().copy(),
+            {"frame": self.frame, "attempts": " ".join(map(str, self.attempts))},
+        )
         return {_LATENTS: latents, **self.statistics.variables()}
 
 
@@ -192,7 +210,8 @@ class InFile(Destination):
         variables = {name: xr.DataArray(v, dims=d, attrs=a) for name, (d, v, a) in self._carried.items()}
         latents = variables[_LATENTS]
         statistics = RunningStatistics.restored(variables, grid, self._fixed["n_electrons"])
-        return Progress(int(latents.attrs["frame"]), torch.from_numpy(latents.values).to(device), statistics)
+        frame, attempts = int(latents.attrs["frame"]), [int(n) for n in latents.attrs["attempts"].split()]
+        return Progress(frame, torch.from_numpy(latents.values).to(device), statistics, attempts)
 
     def __enter__(self) -> InFile:
         if not self.complete:

@@ -12,7 +12,7 @@ import xarray as xr
 
 import edviz
 from edviz.emulator import DensityEmulator
-from edviz.errors import ArgumentError, FileFormatError, GridMismatchError, MissingDataError
+from edviz.errors import ArgumentError, FileFormatError, GenerationError, GridMismatchError, MissingDataError
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
 
@@ -192,3 +192,56 @@ def test_running_statistics_are_those_of_the_frames(emulator, lithium, tmp_path)
         lithium.running_statistics()
     with pytest.raises(MissingDataError, match="stat_every"):
         emulator.rollout(lithium, 20).running_statistics()
+
+
+@pytest.fixture(scope="module")
+def total(lithium):
+    """Untrained, of a total density; enough for what is drawn anew."""
+    with_cores = edviz.load_sample("lithium-800K", density="total")[400:420].resample_grid((12, 12, 12)).renormalized()
+    torch.manual_seed(0)
+    autoencoder, dynamics = Autoencoder(fine_channels=8, coarse_channels=8), LatentDynamics(channels=16, blocks=1)
+    for parameter in autoencoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    emulator = DensityEmulator.from_training(autoencoder, dynamics, with_cores, frame_interval=10.0)
+    return emulator, with_cores
+
+
+def odd_or_even(densities):
+    """Stands for the number of atoms: a property of the frame that it has by chance."""
+    return np.ascontiguousarray(densities[..., 0, 0, 0], np.float32).view(np.int32) % 2  # the last bit
+
+
+def test_blocks_that_lose_atoms_are_drawn_anew_and_resumed_to_the_same_bits(total, tmp_path, monkeypatch):
+    emulator, context = total
+    arguments = {"n_samples": 2, "seed": 1, "save_every": 5, "stat_every": 5}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edviz.emulator.count_maxima", lambda densities: np.zeros(len(densities), int))
+        free = emulator.rollout(context, 60, conserve_atoms=False, **arguments)
+        identical_frames = emulator.rollout(context, 60, **arguments)
+    np.testing.assert_array_equal(identical_frames.density, free.density)  # nothing lost: nothing changes
+    monkeypatch.setattr("edviz.emulator.ATTEMPTS", 200)
+    monkeypatch.setattr("edviz.emulator.count_maxima", odd_or_even)
+    whole = emulator.rollout(context, 60, **arguments)
+    counts = odd_or_even(whole.density.values)
+    assert (counts == counts[:, :1]).all()
+    assert not np.array_equal(whole.density, free.density)
+    path = tmp_path / "r.h5"
+    for n_frames in (15, 35, 60):  # the first two end within a block
+        found = emulator.rollout(context, n_frames, out=path, **arguments)
+    identical(found, whole)
+    with pytest.raises(ArgumentError, match="conserve_atoms"):
+        emulator.rollout(context, 60, out=path, conserve_atoms=False, **arguments)
+
+
+def test_a_sample_that_keeps_losing_atoms_ends_the_rollout_and_keeps_what_there_is(total, tmp_path, monkeypatch):
+    emulator, context = total
+    seen = []
+
+    def lost(densities):
+        seen.append(len(densities))
+        return np.full(len(densities), 54 if len(seen) <= 5 else 53)  # the start and one block of four frames kept
+
+    monkeypatch.setattr("edviz.emulator.count_maxima", lost)
+    with pytest.raises(GenerationError, match=r"between frames 20 and 40 .*conserve_atoms=False"):
+        emulator.rollout(context, 60, out=tmp_path / "r.h5", save_every=5, stat_every=5)
+    assert len(edviz.open(tmp_path / "r.h5")) == 4
