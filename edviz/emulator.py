@@ -472,7 +472,8 @@ class DensityEmulator:
         """
         end = done.frame + 1 if atoms is None else (done.frame // BLOCK + 1) * BLOCK
         for _ in range(ATTEMPTS):
-            state, made, whole = done.state, [], np.ones(len(done.attempts), bool)
+            state, whole = done.state, np.ones(len(done.attempts), bool)
+            made: list[tuple[Tensor, NDArray[np.float32] | None]] = []
             for frame in range(done.frame, end):
                 new = self._next(state, seed, frame, steps, noise)
                 for attempt in np.unique(done.attempts[done.attempts > 0]):
