@@ -5,7 +5,8 @@ import pytest
 from ase.geometry import find_mic
 from scipy.optimize import linear_sum_assignment
 
-from edviz.analysis.sites import find_sites, interpolate
+import edviz
+from edviz.analysis.sites import count_maxima, find_sites, interpolate
 from edviz.errors import ArgumentError, NonFiniteError
 from edviz.grid import PeriodicGrid, apply_symmetry, fourier_resample
 
@@ -120,3 +121,17 @@ def test_refuses_what_it_cannot_read():
     bad[0, 0, 0] = np.nan
     with pytest.raises(NonFiniteError):
         find_sites(bad, GRID)
+
+
+def test_maxima_are_counted_across_the_boundary_and_two_that_merge_are_one(points):
+    apart = gaussians(points, GRID, 0.5)
+    merged = gaussians(np.vstack([points[:-1], points[0] + 0.1]), GRID, 0.5)
+    low = gaussians(points, GRID, 0.5, heights=[1.0, 1.0, 1.0, 0.2])
+    frames = np.stack([apart, np.roll(apart, (7, 3, 5), (0, 1, 2)), merged, low])
+    np.testing.assert_array_equal(count_maxima(frames), [4, 4, 3, 3])
+    assert count_maxima(apart) == 4
+
+
+def test_every_frame_of_aimd_has_as_many_maxima_as_atoms():
+    frames = edviz.load_sample("lithium-800K", density="total")[::40].density.values
+    assert (count_maxima(frames) == 54).all()
