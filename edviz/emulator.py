@@ -48,8 +48,11 @@ __all__ = ["DensityEmulator", "load_emulator"]
 FORMAT_VERSION = 1
 SOURCE = "edviz emulator"
 BURN_IN = 30
-BLOCK, ATTEMPTS = 20, 8  # frames that are thrown away where an atom is lost, and how often
 """Frames thrown away at a start from nothing: three times as long as lithium's density remembers, at 10 fs."""
+BLOCK = 20
+"""Frames that are thrown away together where an atom is lost."""
+ATTEMPTS = 8
+"""How often a block is drawn before that is an error."""
 _START_KEY = 2**40
 """Noise of a start from nothing is drawn under this and the following numbers, far from those of the frames."""
 
@@ -475,10 +478,9 @@ class DensityEmulator:
             state, whole = done.state, np.ones(len(done.attempts), bool)
             made: list[tuple[Tensor, NDArray[np.float32] | None]] = []
             for frame in range(done.frame, end):
-                new = self._next(state, seed, frame, steps, noise)
-                for attempt in np.unique(done.attempts[done.attempts > 0]):
-                    rows = torch.from_numpy(done.attempts == attempt).to(new.device)
-                    new[rows] = self._next(state, seed, frame, steps, noise, int(attempt))[rows]
+                # All rows for each attempt, since the numbers of a row must not depend on which others are drawn anew.
+                drawn = {n: self._next(state, seed, frame, steps, noise, n) for n in set(done.attempts.tolist())}
+                new = torch.stack([drawn[n][row] for row, n in enumerate(done.attempts.tolist())])
                 new = self.dynamics.relax(new, self.variance_relaxation)
                 state = torch.cat((state[:, 1:], new[:, None]), dim=1)
                 wanted = any((frame + 1) % n == 0 for n in every)

@@ -59,6 +59,9 @@ def nve(folder: Path) -> None:
         )
 
 
+AS_BUNDLED = {"kpoints": "gamma", "tolerance": 2e-8}  # the bundled run's engine
+
+
 class Fitted:
     """An engine for long runs: a classical potential fitted to the bundled forces, in an even density."""
 
@@ -160,10 +163,10 @@ def npt(folder: Path) -> None:
             print(f"npt, {engine}: NVT at {volume:.1f} angstrom^3: {mean_and_error(found)} GPa", flush=True)
 
 
-def mean_and_error(values: Sequence[float]) -> str:
+def mean_and_error(values: Sequence[float], digits: int = 3) -> str:
     """With one standard error of correlated samples."""
     x = np.asarray(values, dtype=float)
-    return f"{x.mean():.3f} +- {x.std() * (statistical_inefficiency(x) / len(x)) ** 0.5:.3f}"
+    return f"{x.mean():.{digits}f} +- {x.std() * (statistical_inefficiency(x) / len(x)) ** 0.5:.{digits}f}"
 
 
 def liquid(folder: Path) -> None:
@@ -173,7 +176,7 @@ def liquid(folder: Path) -> None:
     start.set_momenta(np.zeros((54, 3)))  # drawn anew
     traj = edviz.aimd.run(
         start, temperature=800, timestep=2.0, duration=300.0, save_every=5, out=folder / "liquid.h5", seed=8,
-        engine_options={"kpoints": "gamma", "tolerance": 2e-8},
+        engine_options=AS_BUNDLED,
     )  # fmt: skip
     against_bundled("liquid", traj, traj.sel(time=slice(100, None)), n_block=21)
 
@@ -183,7 +186,7 @@ def melted(folder: Path) -> None:
     traj = edviz.aimd.run(
         edviz.aimd.liquid("Li", 54, 0.483, seed=11), temperature=800, timestep=2.0, duration=2000.0, save_every=5,
         stages=("melt", "equilibrate", "produce"), out=folder / "melted.h5", seed=11,
-        engine_options={"kpoints": "gamma", "tolerance": 2e-8},
+        engine_options=AS_BUNDLED,
     )  # fmt: skip
     against_bundled("melted", traj, traj, n_block=50)
 
@@ -221,9 +224,7 @@ def against_bundled(label: str, traj: edviz.DensityTrajectory, part: edviz.Densi
         f"{label}: a stretch of {10 * length} fs of the bundled run: standard deviation {fits.std(0, ddof=1).round(3)}"
     )
     for name, t in (("this run", part), ("bundled", sample)):
-        heat = t.ds.temperature.values
-        error = heat.std() * (statistical_inefficiency(heat) / len(heat)) ** 0.5
-        print(f"{label}: mean temperature, {name}: {heat.mean():.0f} +- {error:.0f} K")
+        print(f"{label}: mean temperature, {name}: {mean_and_error(t.ds.temperature.values, digits=0)} K")
 
 
 CHECKS = {"nve": nve, "nvt": nvt, "npt": npt, "liquid": liquid, "melted": melted}

@@ -23,14 +23,18 @@ def lithium():
     return edviz.load_sample("lithium-800K")[400:420].resample_grid((12, 12, 12)).renormalized()
 
 
-@pytest.fixture(scope="module")
-def emulator(lithium):
-    """Untrained: what is tested here does not depend on what an emulator has learnt."""
+def untrained(trajectory, **options):
+    """What is tested here does not depend on what an emulator has learnt."""
     torch.manual_seed(0)
     autoencoder, dynamics = Autoencoder(fine_channels=8, coarse_channels=8), LatentDynamics(channels=16, blocks=1)
     for parameter in autoencoder.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return DensityEmulator.from_training(autoencoder, dynamics, lithium, frame_interval=10.0, variance_relaxation=0.2)
+    return DensityEmulator.from_training(autoencoder, dynamics, trajectory, frame_interval=10.0, **options)
+
+
+@pytest.fixture(scope="module")
+def emulator(lithium):
+    return untrained(lithium, variance_relaxation=0.2)
 
 
 def identical(one, other):
@@ -195,15 +199,10 @@ def test_running_statistics_are_those_of_the_frames(emulator, lithium, tmp_path)
 
 
 @pytest.fixture(scope="module")
-def total(lithium):
-    """Untrained, of a total density; enough for what is drawn anew."""
+def total():
+    """An emulator of a total density, and a context for it."""
     with_cores = edviz.load_sample("lithium-800K", density="total")[400:420].resample_grid((12, 12, 12)).renormalized()
-    torch.manual_seed(0)
-    autoencoder, dynamics = Autoencoder(fine_channels=8, coarse_channels=8), LatentDynamics(channels=16, blocks=1)
-    for parameter in autoencoder.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    emulator = DensityEmulator.from_training(autoencoder, dynamics, with_cores, frame_interval=10.0)
-    return emulator, with_cores
+    return untrained(with_cores), with_cores
 
 
 def odd_or_even(densities):

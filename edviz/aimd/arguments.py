@@ -13,7 +13,7 @@ from typing import Any
 
 from edviz.errors import ArgumentError
 
-__all__ = ["finite", "kpoints_of", "positive", "symbols_of", "whole"]
+__all__ = ["finite", "is_symbol", "kpoints_of", "positive", "symbols_of", "whole"]
 
 
 def finite(label: str, value: Any) -> float:
@@ -49,16 +49,21 @@ def kpoints_of(value: Any) -> str | tuple[int, int, int]:
     raise ArgumentError(f"kpoints is 'mean', 'gamma' or three whole numbers from 1 on; got {value!r}")
 
 
-def symbols_of(label: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A dictionary whose keys are chemical symbols: one misspelt would be passed over without a word."""
+def is_symbol(value: Any) -> bool:
+    """Whether an element has this symbol; ASE counts "X", no element, among them."""
     from ase.data import atomic_numbers
 
+    return value in atomic_numbers and value != "X"
+
+
+def symbols_of(label: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A dictionary whose keys are chemical symbols: one misspelt would be passed over without a word."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise ArgumentError(f"{label} is a dictionary from chemical symbols, such as {{'Li': ...}}; got {value!r}")
     for symbol in value:
-        if symbol not in atomic_numbers or symbol == "X":
+        if not is_symbol(symbol):
             raise ArgumentError(f"{label}: {symbol!r} is no chemical symbol; write it as in the periodic table, 'Li'")
     return dict(value)
 

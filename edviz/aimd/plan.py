@@ -94,7 +94,7 @@ def stages_of(
         A name that is none of the three, no "produce" at the end, a number that is not positive, or a duration that is
         no whole number of steps.
     """
-    temperature, duration = positive("temperature", temperature, "K"), positive("duration", duration, "fs")
+    duration = positive("duration", duration, "fs")
     if ensemble not in ("nvt", "nve", "npt"):
         raise ArgumentError(
             f"ensemble is 'nvt' (Langevin), 'nve' (constant energy) or 'npt' (constant pressure); got {ensemble!r}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edviz.aimd.arguments import finite, positive, whole
+from edviz.aimd.arguments import finite, is_symbol, positive, whole
 from edviz.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def liquid(element: str, n_atoms: int, density: float, seed: int = 0) -> Atoms:
     from ase import Atoms
     from ase.data import atomic_masses, atomic_numbers, covalent_radii
 
-    if element not in atomic_numbers or element == "X":
+    if not is_symbol(element):
         raise ArgumentError(f"'{element}' is no chemical symbol; write it as in the periodic table, such as 'Li'")
     n_atoms, density = whole("n_atoms", n_atoms, least=2), positive("density", density, "g/cm3")
     seed = whole("seed", seed, least=0)

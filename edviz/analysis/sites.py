@@ -169,6 +169,12 @@ def _prominences(
     return np.maximum(heights - saddles, 0.0)
 
 
+def _maxima(fields: NDArray[np.floating], above: float | NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which points of (..., a, b, c) are the highest among their 27, across the boundary, and higher than `above`."""
+    neighbours = (1,) * (fields.ndim - 3) + (3, 3, 3)
+    return (maximum_filter(fields, size=neighbours, mode="wrap") == fields) & (fields > above)
+
+
 def count_maxima(densities: NDArray[np.floating], least: float = 0.3) -> NDArray[np.intp]:
     """How many grid points of each frame are the highest among their 27, fast: atoms of a total density.
 
@@ -184,9 +190,7 @@ def count_maxima(densities: NDArray[np.floating], least: float = 0.3) -> NDArray
     -------
     (...) of int.
     """
-    neighbours = (1,) * (densities.ndim - 3) + (3, 3, 3)
-    highest = densities.max((-3, -2, -1), keepdims=True)
-    peaks = (maximum_filter(densities, size=neighbours, mode="wrap") == densities) & (densities > least * highest)
+    peaks = _maxima(densities, least * densities.max((-3, -2, -1), keepdims=True))
     return np.asarray(peaks.sum((-3, -2, -1)), np.intp)
 
 
@@ -237,7 +241,7 @@ def find_sites(
     low, high = float(field.min()), float(field.max())
     if not high - low > 1e-6 * max(abs(low), abs(high)):
         return np.empty((0, 3))
-    peaks = np.argwhere((maximum_filter(field, size=3, mode="wrap") == field) & (field > low))
+    peaks = np.argwhere(_maxima(field, low))
     if len(peaks) > MAX_CANDIDATES:
         peaks = peaks[np.argsort(-field[tuple(peaks.T)], kind="stable")[:MAX_CANDIDATES]]
     logarithmic = kind == "maxima" and low > 0

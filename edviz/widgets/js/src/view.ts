@@ -306,8 +306,12 @@ export class View implements Listener {
 
   private refine(): void {
     this.refining = null;
-    if (this.orbiting || this.session.moving) this.refining = setTimeout(() => this.refine(), isSoftware() ? REFINE_MS.software : REFINE_MS.card);
+    if (this.orbiting || this.session.moving) this.refineLater();
     else this.drawNow(true);
+  }
+
+  private refineLater(): void {
+    this.refining = setTimeout(() => this.refine(), isSoftware() ? REFINE_MS.software : REFINE_MS.card);
   }
 
   private drawNow(fine = false): void {
@@ -325,7 +329,7 @@ export class View implements Listener {
       if (!this.session.error) this.session.complain("this browser cannot draw in three dimensions: WebGL 2 is off or missing");
       return;
     }
-    if (quick) this.refining = setTimeout(() => this.refine(), isSoftware() ? REFINE_MS.software : REFINE_MS.card);
+    if (quick) this.refineLater();
     const { stats } = this;
     Object.assign(stats, {
       drawnFrame: drawn.frame,
