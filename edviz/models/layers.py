@@ -44,6 +44,26 @@ class PeriodicConv3d(nn.Conv3d):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, padding_mode="circular")
 
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, in, A, B, C) -> (B, out, A, B, C)."""
+        if len(input) > 1 or not _onednn_fits(input, self.weight):
+            return super().forward(input)
+        # For one small item PyTorch chooses im2col (slow_conv3d); oneDNN, which it takes for two, needs a third of it.
+        padded = nn.functional.pad(input, self._reversed_padding_repeated_twice, mode="circular")
+        return torch.ops.aten.mkldnn_convolution(padded, self.weight, self.bias, (0,) * 3, (1,) * 3, (1,) * 3, 1)
+
+
+def _onednn_fits(x: Tensor, weight: Tensor) -> bool:
+    """Whether the convolution of x may be given to oneDNN by hand: inference in single precision on the CPU."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and weight.shape[-1] > 1
+        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+        and not torch.is_autocast_enabled("cpu")
+        and torch.backends.mkldnn.is_available()
+    )
+
 
 class ResidualBlock(nn.Module):
     """Normalise over channels, convolve, activate, convolve, add (pre-activation residual block).
