@@ -21,6 +21,7 @@ import typer
 from edviz.errors import ArgumentError, EdvizError
 
 if TYPE_CHECKING:
+    from edviz.emulator import DensityEmulator
     from edviz.training import TrainingRun
     from edviz.trajectory import DensityTrajectory
 
@@ -42,14 +43,31 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _trajectory(name: str) -> DensityTrajectory:
-    """A file, or a bundled trajectory written sample:NAME[:train|validation|test]."""
+    """A file, or a bundled trajectory written sample:NAME[:valence|total][:train|validation|test]."""
     import edviz
 
     if not name.startswith("sample:"):
         return edviz.open(name)
-    _, sample, *part = name.split(":")
-    trajectory = edviz.load_sample(sample)
+    sample, density, part = _bundled(name.removeprefix("sample:"))
+    trajectory = edviz.load_sample(sample, density=density)
     return trajectory.split(part[0]) if part else trajectory
+
+
+def _emulator(name: str) -> DensityEmulator:
+    """A saved emulator's folder, or a bundled one written NAME[:valence|total]."""
+    import edviz
+
+    if Path(name).exists():
+        return edviz.load_emulator(name)
+    sample, density, rest = _bundled(name)
+    return edviz.load_emulator(":".join([sample, *rest]), density=density)
+
+
+def _bundled(name: str) -> tuple[str, str, list[str]]:
+    """NAME[:valence|total][:more] -> name, density, more."""
+    sample, *rest = name.split(":")
+    density = rest.pop(0) if rest and rest[0] in ("valence", "total") else "valence"
+    return sample, density, rest
 
 
 @app.command()
@@ -262,7 +280,7 @@ def stop_run(path: Folder) -> None:
 
 @app.command()
 def rollout(
-    emulator: Annotated[str, typer.Argument(help="lithium-800K, or a saved emulator's folder")],
+    emulator: Annotated[str, typer.Argument(help="lithium-800K[:valence|total], or a saved emulator's folder")],
     context: Annotated[str, typer.Argument(help="a trajectory whose last frames start the rollout, or: nothing")],
     out: Annotated[Path, typer.Argument(help="the file to write")],
     frames: Annotated[int, typer.Option(help="frames to generate")] = 1000,
@@ -277,11 +295,10 @@ def rollout(
     With more --frames it continues a finished file.
 
     Example: edviz rollout lithium-800K sample:lithium-800K:test long.h5 --frames 100000 --save-every 100
+    Example: edviz rollout lithium-800K:total sample:lithium-800K:total:test long.h5
     """
-    import edviz
-
     with _plain_errors(), _stoppable():
-        model = edviz.load_emulator(emulator)
+        model = _emulator(emulator)
         start = None if context == "nothing" else _trajectory(context)
         try:
             generated = model.rollout(
@@ -321,9 +338,9 @@ def evaluate(
 ) -> None:
     """Print the scorecard of a generated trajectory, every number beside its noise floor.
 
-    Trajectories are files, or sample:NAME[:train|validation|test] for a bundled one. A reference that carries split
-    times and holds both parts gives the training data too. Files larger than memory are read a little at a time, by as
-    many threads as there are processors.
+    Trajectories are files, or sample:NAME[:valence|total][:train|validation|test] for a bundled one. A reference that
+    carries split times and holds both parts gives the training data too. Files larger than memory are read a little at
+    a time, by as many threads as there are processors.
 
     Example: edviz evaluate rollout.h5 sample:lithium-800K --html card.html --json card.json
     """
@@ -334,7 +351,7 @@ def evaluate(
             _trajectory(generated),
             _trajectory(reference),
             _trajectory(training) if training else None,
-            edviz.load_emulator(emulator) if emulator else None,
+            _emulator(emulator) if emulator else None,
         )
         typer.echo(card.to_dataframe().to_string(float_format=lambda x: f"{x:.4g}"))
         for path, write in ((html, card.to_html), (json, card.to_json)):

@@ -42,25 +42,40 @@ def test_a_rollout_goes_on_when_the_command_is_repeated(small, tmp_path, monkeyp
     from edviz.emulator import DensityEmulator
 
     out = str(tmp_path / "long.h5")
-    command = ["rollout", "lithium-800K", str(small), out, "--frames", "6", "--save-every", "2", "--stat-every", "3"]
+    command = ["rollout", "lithium-800K", str(small), out, "--frames", "26", "--save-every", "5", "--stat-every", "4"]
     original = DensityEmulator._next
 
     def stop(self, state, seed, frame, *more):
-        if frame == 5:
+        if frame == 23:
             raise KeyboardInterrupt
         return original(self, state, seed, frame, *more)
 
     monkeypatch.setattr(DensityEmulator, "_next", stop)
     stopped = runner.invoke(app, command)
     assert stopped.exit_code == 130 and "same command goes on" in stopped.output
-    assert len(edviz.open(out)) == 2
+    assert len(edviz.open(out)) == 4
     monkeypatch.setattr(DensityEmulator, "_next", original)
     done = runner.invoke(app, command)
     assert done.exit_code == 0, done.output
-    assert "every 20 fs" in done.output and "stat_every" in done.output  # too few frames for tenths, it says
-    assert len(edviz.open(out)) == 3
+    assert "every 50 fs" in done.output and "stat_every" in done.output  # too few frames for tenths, it says
+    assert len(edviz.open(out)) == 5
     other = runner.invoke(app, [*command, "--seed", "1"])
     assert other.exit_code == 1 and "seed (0 there, 1 here)" in other.output and "Traceback" not in other.output
+
+
+def test_bundled_names_may_say_the_density(tmp_path):
+    out = tmp_path / "total.h5"
+    command = ["rollout", "lithium-800K:total", "sample:lithium-800K:total:test", str(out), "--frames", "1"]
+    made = runner.invoke(app, command)
+    assert made.exit_code == 0, made.output
+    assert edviz.open(out).density_kind == "total" and edviz.open(out).n_electrons == 162
+    for name in ("lithium-800K:valence", "lithium-800K"):
+        mixed = runner.invoke(app, [command[0], name, *command[2:], "--overwrite"])
+        assert mixed.exit_code == 1 and "total" in mixed.output
+    unknown = runner.invoke(app, ["rollout", "lithium-800K:core", *command[2:], "--overwrite"])
+    assert unknown.exit_code == 1 and "lithium-800K:core" in unknown.output
+    info = runner.invoke(app, ["info", "sample:lithium-800K:valence:test"])
+    assert info.exit_code == 0 and "127" in info.output
 
 
 def test_help_tells_what_a_trajectory_can_be():
