@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from edviz.analysis.running import RunningStatistics, log_range
-from edviz.analysis.sites import count_maxima
+from edviz.analysis.sites import count_holes, count_maxima
 from edviz.errors import (
     ArgumentError,
     GenerationError,
@@ -83,6 +83,9 @@ class DensityEmulator:
     variance_relaxation : float
         Rate a frame at which the power of a rollout's latent is pulled to that of the training data (see
         `LatentDynamics.relax`).
+    hole_level : float, optional
+        Level, in units of the mean density, below which each minimum is an atom (`edviz.analysis.sites.hole_level`);
+        None where the holes say nothing of the atoms, or atoms are maxima.
     provenance : dict
         What it was trained on and how; written to emulator.json.
     """
@@ -100,6 +103,7 @@ class DensityEmulator:
         context_noise: float = 0.03,
         noise_gain: float = 1.0,
         variance_relaxation: float = 0.0,
+        hole_level: float | None = None,
         provenance: dict[str, Any] | None = None,
     ) -> None:
         self.autoencoder = autoencoder.float().eval().requires_grad_(False)
@@ -112,6 +116,7 @@ class DensityEmulator:
         self.context_noise = context_noise
         self.noise_gain = noise_gain
         self.variance_relaxation = variance_relaxation
+        self.hole_level = hole_level
         self.provenance = provenance or {}
 
     @classmethod
@@ -342,9 +347,10 @@ class DensityEmulator:
         """Generate trajectories, frame after frame, from the last frames of a context.
 
         Nothing in the model counts atoms, and two that come too close may merge. In a total density atoms are maxima,
-        so their number is looked at: a block of BLOCK frames in which a sample has lost or gained one is thrown away
-        and drawn anew, with other noise, for this sample alone (rejection sampling: what comes out is the model's
-        distribution on the condition that the number of atoms holds).
+        in a valence density deep holes (`hole_level`), so their number is looked at: a block of BLOCK frames in which
+        a sample has lost or gained one is thrown away and drawn anew, with other noise, for this sample alone
+        (rejection sampling: what comes out is the model's distribution on the condition that the number of atoms
+        holds).
 
         With `out`, the same call goes on where a stopped one ended, and gives what it would have given, bit for bit on
         the same machine; with more frames it continues a finished file.
@@ -376,8 +382,8 @@ class DensityEmulator:
         context_noise : float, optional
             Noise on the context, instead of the emulator's default.
         conserve_atoms : bool
-            Hold the number of maxima of a total density, in the frames that are kept or looked at and the last of each
-            block. Other densities are left alone: there it says too little of the atoms.
+            Hold the number of atoms, by the maxima of a total density or the holes of one with a `hole_level`, in the
+            frames that are kept or looked at and the last of each block. Other densities are left alone.
         allow_mismatch : bool
             Accept another cell, grid, density kind, electron number or frame interval.
         progress : bool
@@ -420,6 +426,7 @@ class DensityEmulator:
             "context_noise": self.context_noise if context_noise is None else context_noise,
             "noise_gain": self.noise_gain,
             "variance_relaxation": self.variance_relaxation,
+            "hole_level": self.hole_level,
             "conserve_atoms": bool(conserve_atoms),
             "frame_interval_fs": self.frame_interval,
         }
@@ -438,8 +445,8 @@ class DensityEmulator:
             done = to.begin(grid, self.device) or self._begin(frames, grid, n_samples, seed)
             n_frames = n_frames // save_every * save_every
             atoms = None
-            if conserve_atoms and self.density_kind == "total":
-                atoms = count_maxima(self._densities(self.autoencoder.decode(done.state[:, -1], grid.shape)))
+            if conserve_atoms and (self.density_kind == "total" or self.hole_level is not None):
+                atoms = self._count_atoms(self._densities(self.autoencoder.decode(done.state[:, -1], grid.shape)))
             with _progress(None, "rollout", "frame", progress, initial=done.frame, total=n_frames) as bar:
                 while done.frame < n_frames:
                     # Noise of the rejected attempts is never used again, so a block is whole before any of it is kept,
@@ -470,7 +477,7 @@ class DensityEmulator:
     ) -> list[tuple[Tensor, NDArray[np.float32] | None]]:
         """The next frames: latents to go on from, and the density where a frame is kept or looked at.
 
-        One frame, or with `atoms`, the maxima that each sample has to have, up to the end of a block. Sets the
+        One frame, or with `atoms`, the number that each sample has to have, up to the end of a block. Sets the
         attempts in `done`.
         """
         end = done.frame + 1 if atoms is None else (done.frame // BLOCK + 1) * BLOCK
@@ -493,7 +500,7 @@ class DensityEmulator:
                         f"frame {frame} of the rollout is not a number: the emulator is unfit for this context."
                     )
                 if atoms is not None:
-                    whole &= count_maxima(density) == atoms
+                    whole &= self._count_atoms(density) == atoms
                 made.append((state, density if wanted else None))
             if whole.all():
                 return made
@@ -503,6 +510,10 @@ class DensityEmulator:
             f"(sample {int(np.argmin(whole))}). Frames before are kept. Try another seed, or conserve_atoms=False to "
             "go on without them."
         )
+
+    def _count_atoms(self, densities: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Maxima or deep holes of each sample."""
+        return count_maxima(densities) if self.hole_level is None else count_holes(densities, self.hole_level)
 
     def _starts(self, given: Sequence[DensityTrajectory], allow_mismatch: bool) -> list[DensityTrajectory]:
         """The frames that each context gives to a rollout; none where it starts from nothing."""
@@ -566,6 +577,7 @@ class DensityEmulator:
             "context_noise": self.context_noise,
             "noise_gain": self.noise_gain,
             "variance_relaxation": self.variance_relaxation,
+            "hole_level": self.hole_level,
             "provenance": self.provenance,
         }
         weights = {f"autoencoder.{k}": v for k, v in self.autoencoder.state_dict().items()}
@@ -630,6 +642,7 @@ class DensityEmulator:
                 context_noise=description["context_noise"],
                 noise_gain=description.get("noise_gain", 1.0),
                 variance_relaxation=description.get("variance_relaxation", 0.0),
+                hole_level=description.get("hole_level"),
                 provenance=description["provenance"],
             )
         except (

@@ -42,7 +42,9 @@ def score(data: Path, folder: Path, config: edviz.TrainingConfig, frames: int, s
         emulator = (run or edviz.train(data, config, out=folder)).wait().emulator()
         sample = edviz.load_sample("lithium-800K")
         test = sample.split("test")
-        generated = emulator.rollout(test[: emulator.n_context], frames, samples, seed=config.seed)
+        generated = emulator.rollout(
+            test[: emulator.n_context], frames, samples, seed=config.seed, conserve_atoms=False
+        )
         card = edviz.evaluate(generated, test, training=sample.split("train"), emulator=emulator).to_dataframe()
         result.write_text(json.dumps({name: float(card.loc[name, "value"]) for name in ROWS}))
     return dict(json.loads(result.read_text()))

@@ -230,19 +230,21 @@ def latents(emulator: edviz.DensityEmulator, setting: Setting, copies: int) -> l
     return kept
 
 
-def learned(emulator: edviz.DensityEmulator, setting: Setting, note: str, draws: bool = True) -> Baseline:
+def learned(
+    emulator: edviz.DensityEmulator, setting: Setting, note: str, draws: bool = True, conserve_atoms: bool = False
+) -> Baseline:
     """A baseline that is an emulator."""
 
     def roll(first: int, n_frames: int, n_samples: int, seed: int) -> edviz.DensityTrajectory:
         context = setting.test[first - N_CONTEXT : first]
-        return emulator.rollout(context, n_frames, n_samples, seed=seed, progress=False)
+        return emulator.rollout(context, n_frames, n_samples, seed=seed, conserve_atoms=conserve_atoms, progress=False)
 
     return Baseline(roll, emulator, note, draws)
 
 
 def bundled(setting: Setting) -> Baseline:
     """The bundled emulator: what all the others are here for."""
-    return learned(edviz.load_emulator("lithium-800K", setting.density), setting, "its defaults")
+    return learned(edviz.load_emulator("lithium-800K", setting.density), setting, "its defaults", conserve_atoms=True)
 
 
 def linear(setting: Setting) -> Baseline:

@@ -244,3 +244,18 @@ def test_a_sample_that_keeps_losing_atoms_ends_the_rollout_and_keeps_what_there_
     with pytest.raises(GenerationError, match=r"between frames 20 and 40 .*conserve_atoms=False"):
         emulator.rollout(context, 60, out=tmp_path / "r.h5", save_every=5, stat_every=5)
     assert len(edviz.open(tmp_path / "r.h5")) == 4
+
+
+def test_atoms_of_a_valence_density_are_held_by_its_holes(lithium, monkeypatch):
+    emulator, levels = untrained(lithium), []
+
+    def lost(densities, level):
+        levels.append(level)
+        return np.full(len(densities), 54 if len(levels) == 1 else 53)
+
+    monkeypatch.setattr("edviz.emulator.count_holes", lost)
+    assert len(emulator.rollout(lithium, 5)) == 5 and not levels  # no level is known: left alone
+    emulator.hole_level = 0.25
+    with pytest.raises(GenerationError, match="atoms were lost"):
+        emulator.rollout(lithium, 5)
+    assert set(levels) == {0.25}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edviz.analysis.sites import count_holes, hole_level
 from edviz.emulator import DensityEmulator, load_emulator
 from edviz.errors import GridMismatchError, MissingDataError, SchemaError, TrainingError
 from edviz.io import open as open_trajectory
@@ -43,6 +44,10 @@ _SHAPES = {
     "context_dropout": "dynamics",
 }
 """Fields of the configuration that the weights fix, and whose arguments say so."""
+_LOOKED_AT = 400
+"""Frames that say at which level holes are atoms, at most."""
+_DECODED = 32
+"""Frames in which the autoencoder must keep them, at most."""
 
 
 def training_part(trajectory: DensityTrajectory) -> DensityTrajectory:
@@ -146,7 +151,7 @@ def assemble_emulator(run: RunDirectory, which: str = "last") -> DensityEmulator
     for model, state in zip(models, (autoencoder, dynamics), strict=True):
         model.load_state_dict(state["average"])
     trajectory, config = open_data(run), TrainingConfig.read(run["config.json"])
-    return DensityEmulator.from_training(
+    emulator = DensityEmulator.from_training(
         *models, trajectory,
         frame_interval=stored_frames_per_step(trajectory, config.frame_interval) * trajectory.frame_interval,
         sampling_steps=config.sampling_steps, context_noise=config.context_noise,
@@ -156,6 +161,28 @@ def assemble_emulator(run: RunDirectory, which: str = "last") -> DensityEmulator
             "weights": which,
         },
     )  # fmt: skip
+    emulator.hole_level = _hole_level(emulator, training_part(trajectory))
+    return emulator
+
+
+def _hole_level(emulator: DensityEmulator, trajectory: DensityTrajectory) -> float | None:
+    """Level that tells holes at atoms from others; None for a total density, or if the autoencoder does not keep it."""
+    if trajectory.density_kind == "total":
+        return None
+    level = hole_level(trajectory.frame(i) for i in _spread(len(trajectory), _LOOKED_AT))
+    if level is None:
+        return None
+    for i in _spread(len(trajectory), _DECODED):
+        frame = trajectory[i : i + 1]
+        atoms, kept = count_holes(np.stack([frame.frame(0), emulator.reconstruct(frame).frame(0)]), level)
+        if kept != atoms:
+            return None
+    return level
+
+
+def _spread(n: int, most: int) -> range:
+    """At most `most` of the numbers below n, evenly spaced."""
+    return range(0, n, -(-n // most))
 
 
 def _figures(run: RunDirectory, last_step: int) -> dict[str, float]:

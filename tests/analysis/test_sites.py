@@ -6,7 +6,7 @@ from ase.geometry import find_mic
 from scipy.optimize import linear_sum_assignment
 
 import edviz
-from edviz.analysis.sites import count_maxima, find_sites, interpolate
+from edviz.analysis.sites import count_holes, count_maxima, find_sites, hole_level, interpolate
 from edviz.errors import ArgumentError, NonFiniteError
 from edviz.grid import PeriodicGrid, apply_symmetry, fourier_resample
 
@@ -135,3 +135,19 @@ def test_maxima_are_counted_across_the_boundary_and_two_that_merge_are_one(point
 def test_every_frame_of_aimd_has_as_many_maxima_as_atoms():
     frames = edviz.load_sample("lithium-800K", density="total")[::40].density.values
     assert (count_maxima(frames) == 54).all()
+
+
+def test_the_level_that_parts_holes_of_atoms_from_others_is_found_in_aimd():
+    frames = edviz.load_sample("lithium-800K")[::5].density.values
+    level = hole_level(frames)
+    assert level is not None and 0.24 < level < 0.29
+    assert (count_holes(frames, level) == 54).all()
+    assert hole_level(3 * frames[:20]) == pytest.approx(hole_level(frames[:20]))  # the unit does not matter
+    assert (count_holes(frames[:3], 0.7) > 54).all()  # between atoms there are others, less deep
+
+
+def test_frames_whose_holes_say_nothing_have_no_level():
+    random = np.random.default_rng(0)
+    assert hole_level(random.uniform(0.1, 1, (50, 8, 8, 8))) is None
+    assert hole_level(np.ones((5, 8, 8, 8))) is None
+    assert hole_level([]) is None

@@ -4,10 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 import edviz
 from edviz.errors import MissingDataError, SchemaError, TrainingError
-from edviz.training.assemble import open_data, wanted_density
+from edviz.training.assemble import _hole_level, open_data, training_part, wanted_density
 from edviz.training.directory import RunDirectory
 from tests.training.conftest import QUICK
 
@@ -63,3 +64,11 @@ def test_other_data_than_the_run_was_started_with_are_noticed(frames, tmp_path):
         other.to_file(path)
         with pytest.raises(TrainingError, match=r"li\.h5: these are not the data that the run was started with"):
             open_data(run.directory)
+
+
+def test_holes_count_atoms_only_where_the_autoencoder_keeps_them():
+    emulator, training = edviz.load_emulator("lithium-800K"), training_part(edviz.load_sample("lithium-800K"))
+    assert _hole_level(emulator, training) == pytest.approx(emulator.hole_level)  # what lies in the package
+    emulator.autoencoder.decode = lambda latent, shape: torch.rand(len(latent), *shape) + 0.5
+    assert _hole_level(emulator, training) is None
+    assert _hole_level(emulator, training.with_core()) is None  # there, atoms are maxima
