@@ -36,6 +36,7 @@ from edviz.errors import (
     WriteError,
 )
 from edviz.grid import PeriodicGrid
+from edviz.models.augmentation import Augmentation
 from edviz.models.autoencoder import STRIDE, Autoencoder, working_shape
 from edviz.models.diffusion import LatentDynamics
 from edviz.models.seeding import torch_generator
@@ -261,9 +262,6 @@ class DensityEmulator:
             )
         return self._trajectory(np.concatenate(blocks), trajectory.time, trajectory, "reconstructed by the autoencoder")
 
-    def _encode(self, trajectory: DensityTrajectory, start: int, stop: int) -> Tensor:
-        return self.autoencoder.encode(self._tensor(trajectory, start, stop))
-
     def _next(
         self, context: Tensor, seed: int, frame: int, steps: int | None, noise: float | None, attempt: int = 0
     ) -> Tensor:
@@ -285,6 +283,7 @@ class DensityEmulator:
         *,
         sampling_steps: int | None = None,
         context_noise: float = 0.0,
+        symmetrise: bool = True,
         allow_mismatch: bool = False,
     ) -> DensityTrajectory:
         """One-step forecasts of every frame from the true frames before it.
@@ -302,6 +301,10 @@ class DensityEmulator:
         context_noise : float
             Noise on the context; none by default, since this context is true. A rollout's own context is not, and
             has the emulator's `context_noise`.
+        symmetrise : bool
+            Show the network the frames of each sample but the first under another random symmetry of the cell and
+            translation (`edviz.models.augmentation`), and turn its forecasts back. One forecast is as good as without;
+            the mean of several is better, since the network's errors differ.
         allow_mismatch : bool
             Accept other cells, grids, kinds and electron numbers.
 
@@ -316,14 +319,20 @@ class DensityEmulator:
             raise MissingDataError(
                 f"a one-step forecast needs {k + 1} frames {self.frame_interval:g} fs apart; got {frames}."
             )
-        latents = torch.cat([self._encode(trajectory, i, min(i + 8, frames)) for i in range(0, frames, 8)])
-        windows = torch.stack([latents[i : i + k] for i in range(frames - k)])
+        augment, random = Augmentation(trajectory.grid), np.random.default_rng(seed)
         density = np.empty((n_samples, frames - k, *trajectory.grid.shape), np.float32)
-        rows = [(s, i) for s in range(n_samples) for i in range(0, frames - k, 8)]
-        for s, i in _progress(rows, "one-step forecasts", "batch"):
-            context = windows[i : i + 8]
-            predicted = self._next(context, seed, s * 2**32 + i, sampling_steps, context_noise)
-            density[s, i : i + 8] = self._densities(self.autoencoder.decode(predicted, trajectory.grid.shape))
+        with _progress(None, "one-step forecasts", "frame", total=n_samples * (frames - k)) as bar:
+            for s in range(n_samples):
+                turn = augment.draw(random) if s and symmetrise else augment.identity
+                if s == 0 or symmetrise:
+                    parts = (self._tensor(trajectory, i, min(i + 8, frames)) for i in range(0, frames, 8))
+                    latents = torch.cat([self.autoencoder.encode(augment.apply(part, turn)) for part in parts])
+                    windows = torch.stack([latents[i : i + k] for i in range(frames - k)])
+                for i in range(0, frames - k, 8):
+                    predicted = self._next(windows[i : i + 8], seed, s * 2**32 + i, sampling_steps, context_noise)
+                    decoded = augment.undo(self.autoencoder.decode(predicted, trajectory.grid.shape), turn)
+                    density[s, i : i + 8] = self._densities(decoded)
+                    bar.update(len(decoded))
         return self._trajectory(density, trajectory.time[k:], trajectory, f"one-step forecasts, seed {seed}")
 
     @torch.no_grad()

@@ -29,9 +29,10 @@ from lightning_fabric import Fabric
 from torch.utils.flop_counter import FlopCounterMode
 
 import edviz
+from edviz.models.augmentation import Augmentation
 from edviz.models.autoencoder import Autoencoder
 from edviz.training.control import Requests
-from edviz.training.data import Augmentation, load_block
+from edviz.training.data import load_block
 from edviz.training.directory import RunDirectory
 from edviz.training.loop import train_stage
 from edviz.training.processes import Rows

@@ -346,7 +346,8 @@ def one_step(
     -------
     Dataset over `time`, in per cent: `ensemble_mean` and `single` (mean over samples) against the true frames,
     `against_reconstruction` (the ensemble mean against D(E(rho))), `autoencoder` (D(E(rho)) against the true frames),
-    and `persistence`, `linear`, `quadratic` at the same frames. Only times at which all of them exist.
+    and `persistence`, `linear`, `quadratic` at the same frames. Only times at which all of them exist. The attribute
+    `samples` says of how many forecasts the mean is.
 
     Raises
     ------
@@ -378,7 +379,8 @@ def one_step(
         errors["against_reconstruction"][frames] = _error(centre, rebuilt, mean)
         errors["autoencoder"][frames] = _error(rebuilt, truth[0], mean)
     ds = extrapolated.sel(time=times, method="nearest", tolerance=TIME_TOLERANCE * interval).assign_coords(time=times)
-    return ds.assign({name: ("time", values, _PERCENT) for name, values in errors.items()})
+    ds = ds.assign({name: ("time", values, _PERCENT) for name, values in errors.items()})
+    return ds.assign_attrs(samples=predicted.sizes["sample"])
 
 
 def _deterministic(

@@ -323,7 +323,8 @@ def _forecast_row(evidence: Evidence, name: str, tolerated: float, single: bool)
     if evidence.one_step is not None:
         found = mean_with_interval(evidence.one_step[name].values, evidence.n_window)
         yardsticks = {k: float(evidence.one_step[k].mean()) for k in ("persistence", "linear", "quadratic")}
-        note = f"{len(found.values)} frames, each forecast from true context"
+        samples = evidence.one_step.attrs["samples"]
+        note = f"{len(found.values)} frames, each forecast from true context, {samples} times"
     elif evidence.lead_times is not None and name in ("ensemble_mean", "single"):
         first = evidence.lead_times.isel(lead_time=0)
         if abs(float(first["lead_time"]) - evidence.interval) > 0.01 * evidence.interval:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,7 +41,9 @@ __all__ = ["COLUMNS", "Scorecard", "evaluate", "gather"]
 
 COLUMNS = ("value", "floor", "ratio", "low", "high", "verdict")
 N_LEADS = 10  # frames ahead that the extrapolations are averaged for
-N_SAMPLES = 4  # of the teacher-forced forecasts
+N_SAMPLES = 16  # of the teacher-forced forecasts, at most
+FEWEST_SAMPLES = 4  # where the forecasts would be larger than this:
+FORECAST_BYTES = 1 << 30
 FORECAST_SEED = 0
 KEPT_BYTES = 1 << 28
 MEMORY_FRAMES = 8  # generated and test frames whose nearest training frame is looked for
@@ -227,7 +230,9 @@ def _forecasts(
     except MissingDataError as error:
         notes["lead_times"] = str(error)
     if emulator is not None:
-        predicted = emulator.predict_next(reference, n_samples=N_SAMPLES, seed=FORECAST_SEED)
+        one = 4 * len(reference) * math.prod(reference.grid.shape)
+        n_samples = max(FEWEST_SAMPLES, min(N_SAMPLES, FORECAST_BYTES // one))
+        predicted = emulator.predict_next(reference, n_samples=n_samples, seed=FORECAST_SEED)
         try:
             found["one_step"] = forecast.one_step(predicted, emulator.reconstruct(reference), reference)
         except MissingDataError as error:

@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edviz.errors import MissingDataError, NonFiniteError, TrainingError
-from edviz.grid import PeriodicGrid, symmetry_index
+from edviz.models.augmentation import Augmentation
 from edviz.models.seeding import torch_generator
 from edviz.trajectory import DensityTrajectory
 
 __all__ = [
-    "Augmentation",
     "FrameBlock",
-    "Operation",
     "Prefetcher",
     "block_frames",
     "draw_frames",
@@ -174,44 +172,6 @@ def stored_frames_per_step(trajectory: DensityTrajectory, frame_interval: float 
 def step_generators(seed: int, stage: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
     """The random sources of one training step: (choices, noise)."""
     return np.random.default_rng([seed, stage, step]), torch_generator(seed, stage, step)
-
-
-class Operation(NamedTuple):
-    """A symmetry of the cell and a translation by whole grid steps."""
-
-    symmetry: int
-    """Which of the cell's symmetries."""
-    shift: tuple[int, ...]
-    """Grid steps along a, b, c."""
-
-
-class Augmentation:
-    """Random translations and cell symmetries of fields on a periodic grid.
-
-    Parameters
-    ----------
-    grid : PeriodicGrid
-        Decides which symmetries there are.
-    """
-
-    def __init__(self, grid: PeriodicGrid) -> None:
-        self.shape = grid.shape
-        self.symmetries = grid.symmetries()
-
-    def draw(self, random: np.random.Generator) -> Operation:
-        """A random operation."""
-        symmetry = int(random.integers(len(self.symmetries)))
-        return Operation(symmetry, tuple(int(random.integers(n)) for n in self.shape))
-
-    def apply(self, fields: Tensor, operation: Operation) -> Tensor:
-        """Apply an operation to all of (..., A, B, C): a permutation of the voxels."""
-        index = torch.from_numpy(symmetry_index(self.symmetries[operation.symmetry], self.shape).copy())
-        turned = fields.flatten(-3)[..., index].reshape(fields.shape)
-        return turned.roll(operation.shift, (-3, -2, -1))
-
-    def __call__(self, fields: Tensor, random: np.random.Generator) -> Tensor:
-        """Apply one random operation to all of (..., A, B, C)."""
-        return self.apply(fields, self.draw(random))
 
 
 def draw_frames(

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edviz.grid import PeriodicGrid
+from edviz.models.augmentation import Augmentation
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
 from edviz.models.divergence_loss import ScaledJensenShannon, jensen_shannon
 from edviz.models.spectral_loss import SpectralError
 from edviz.training.config import TrainingConfig
-from edviz.training.data import Augmentation, FrameBlock, draw_frames, draw_windows, step_generators
+from edviz.training.data import FrameBlock, draw_frames, draw_windows, step_generators
 from edviz.training.processes import Rows, sum_over_processes
 
 __all__ = [

@@ -24,12 +24,13 @@ from lightning_fabric.strategies import DDPStrategy
 
 from edviz.emulator import DensityEmulator
 from edviz.errors import EdvizError, WriteError
+from edviz.models.augmentation import Augmentation
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
 from edviz.training.assemble import assemble_emulator, open_data
 from edviz.training.config import TrainingConfig
 from edviz.training.control import Requests, end_with_parent, start_heartbeat
-from edviz.training.data import Augmentation, FrameBlock, load_block, stored_frames_per_step
+from edviz.training.data import FrameBlock, load_block, stored_frames_per_step
 from edviz.training.directory import RunDirectory
 from edviz.training.loop import REPORT_SECONDS, StopRequested, train_stage
 from edviz.training.previews import reconstruction_preview, rollout_preview

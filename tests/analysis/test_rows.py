@@ -178,7 +178,7 @@ def test_values_without_logarithm(make_noise):
 def one_step(**errors) -> xr.Dataset:
     names = {"persistence": 6.0, "linear": 4.0, "quadratic": 3.0, "autoencoder": 1.0} | errors
     names = {"ensemble_mean": 2.0, "single": 3.0, "against_reconstruction": 2.0} | names
-    return xr.Dataset({name: ("time", np.full(100, value)) for name, value in names.items()})
+    return xr.Dataset({name: ("time", np.full(100, value)) for name, value in names.items()}, attrs={"samples": 16})
 
 
 @pytest.mark.parametrize(
