@@ -1,8 +1,8 @@
 """What an equilibrium fluid in a periodic cell is invariant to, on its grid: symmetries of the cell and translations.
 
 Networks see frames under random ones in training, and forecasts are averaged over them afterwards (a sample of the
-group average; Puny et al., "Frame Averaging for Invariant and Equivariant Network Design", ICLR 2022, arXiv 2110.03336):
-what a network has not learnt to treat alike averages out.
+group average; Puny et al., "Frame Averaging for Invariant and Equivariant Network Design", ICLR 2022, arXiv
+2110.03336): what a network has not learnt to treat alike averages out.
 """
 
 from __future__ import annotations
