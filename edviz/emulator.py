@@ -1,7 +1,7 @@
 """DensityEmulator: autoencoder + latent diffusion + what they were trained on; rollout, save, load.
 
 A saved emulator is a folder with two files: `emulator.json` (architecture, frame interval, cell, grid, density
-kind, electrons, sampling defaults, provenance) and `weights.safetensors` (float32 tensors). Loading either
+kind, electrons, sampling defaults, provenance) and `weights.safetensors`. Loading either
 executes no code.
 """
 
@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from edviz.analysis.running import RunningStatistics, log_range
 from edviz.analysis.sites import count_holes, count_maxima
 from edviz.errors import (
     ArgumentError,
-    GenerationError,
     GridMismatchError,
     MissingDataError,
     ModelFileError,
@@ -40,6 +40,8 @@ from edviz.models.augmentation import Augmentation
 from edviz.models.autoencoder import STRIDE, Autoencoder, working_shape
 from edviz.models.diffusion import LatentDynamics
 from edviz.models.seeding import torch_generator
+from edviz.models.value_map import ValueMap
+from edviz.rejection import Made, held_blocks
 from edviz.rollouts import InFile, InMemory, Progress, fingerprint
 from edviz.samples import emulator_folder, sample_names
 from edviz.trajectory import DensityTrajectory
@@ -51,9 +53,9 @@ SOURCE = "edviz emulator"
 BURN_IN = 30
 """Frames thrown away at a start from nothing: three times as long as lithium's density remembers, at 10 fs."""
 BLOCK = 20
-"""Frames that are thrown away together where an atom is lost."""
-ATTEMPTS = 8
-"""How often a block is drawn before that is an error."""
+"""Frames that are thrown away together where an atom is lost (`edviz.rejection`)."""
+_KNOTS = ("value_map.generated", "value_map.true")
+"""Names of the value map's knots among the weights."""
 _START_KEY = 2**40
 """Noise of a start from nothing is drawn under this and the following numbers, far from those of the frames."""
 
@@ -87,6 +89,8 @@ class DensityEmulator:
     hole_level : float, optional
         Level, in units of the mean density, below which each minimum is an atom (`edviz.analysis.sites.hole_level`);
         None where the holes say nothing of the atoms, or atoms are maxima.
+    value_map : ValueMap, optional
+        What the decoder's values, in units of their mean, are mapped by (`edviz.models.value_map`).
     provenance : dict
         What it was trained on and how; written to emulator.json.
     """
@@ -105,6 +109,7 @@ class DensityEmulator:
         noise_gain: float = 1.0,
         variance_relaxation: float = 0.0,
         hole_level: float | None = None,
+        value_map: ValueMap | None = None,
         provenance: dict[str, Any] | None = None,
     ) -> None:
         self.autoencoder = autoencoder.float().eval().requires_grad_(False)
@@ -118,6 +123,7 @@ class DensityEmulator:
         self.noise_gain = noise_gain
         self.variance_relaxation = variance_relaxation
         self.hole_level = hole_level
+        self.value_map = value_map
         self.provenance = provenance or {}
 
     @classmethod
@@ -219,6 +225,8 @@ class DensityEmulator:
     def _densities(self, relative: Tensor) -> np.ndarray:
         """rho / mean -> rho in e/A^3, float32, the electron number exact to rounding."""
         values = relative.double().cpu().numpy()
+        if self.value_map is not None:
+            values = self.value_map(values)
         values *= self.n_electrons / self.grid.volume / values.mean(axis=(-3, -2, -1), keepdims=True)
         return values.astype(np.float32)
 
@@ -357,9 +365,8 @@ class DensityEmulator:
 
         Nothing in the model counts atoms, and two that come too close may merge. In a total density atoms are maxima,
         in a valence density deep holes (`hole_level`), so their number is looked at: a block of BLOCK frames in which
-        a sample has lost or gained one is thrown away and drawn anew, with other noise, for this sample alone
-        (rejection sampling: what comes out is the model's distribution on the condition that the number of atoms
-        holds).
+        a sample has lost or gained one is thrown away and drawn anew, with other noise, for this sample alone, and the
+        block before as well if that does not help (`edviz.rejection`).
 
         With `out`, the same call goes on where a stopped one ended, and gives what it would have given, bit for bit on
         the same machine; with more frames it continues a finished file.
@@ -413,7 +420,7 @@ class DensityEmulator:
         edviz.errors.NonFiniteError
             If a context or a generated frame holds a NaN.
         edviz.errors.GenerationError
-            If ATTEMPTS blocks in a row lost or gained atoms.
+            If a block and the one before it, drawn anew again and again, lose or gain atoms.
         edviz.errors.ArgumentError
             If `out` holds another rollout (the message says what differs), or a number makes no sense.
         """
@@ -425,7 +432,7 @@ class DensityEmulator:
         grid, clock = (starts[0].grid, _clock(starts)) if starts else (self.grid, 0.0)
         frames = [self._tensor(one, 0, self.n_context) for one in starts]
         settings = {
-            "emulator": fingerprint([*self.autoencoder.state_dict().items(), *self.dynamics.state_dict().items()]),
+            "emulator": fingerprint(self._tensors().items()),
             "context": fingerprint((str(clock), one) for one in frames),
             "seed": int(seed),
             "n_samples": int(n_samples),
@@ -456,14 +463,20 @@ class DensityEmulator:
             atoms = None
             if conserve_atoms and (self.density_kind == "total" or self.hole_level is not None):
                 atoms = self._count_atoms(self._densities(self.autoencoder.decode(done.state[:, -1], grid.shape)))
+            every = (save_every, stat_every)
+
+            def draw(state: Tensor, first: int, end: int, attempts: NDArray[np.intp]) -> tuple[Made, NDArray[np.bool_]]:
+                return self._draw(state, first, end, attempts, grid, seed, sampling_steps, context_noise, every, atoms)
+
+            blocks: Iterator[tuple[Made, NDArray[np.intp]]]
+            if atoms is None:
+                blocks = ((draw(done.state, i, i + 1, done.attempts)[0], done.attempts) for i in count(done.frame))
+            else:
+                blocks = held_blocks(draw, done.state, done.frame, done.attempts, BLOCK)
             with _progress(None, "rollout", "frame", progress, initial=done.frame, total=n_frames) as bar:
                 while done.frame < n_frames:
-                    # Noise of the rejected attempts is never used again, so a block is whole before any of it is kept,
-                    # even where n_frames ends within it.
-                    block = self._block(
-                        done, grid, seed, sampling_steps, context_noise, (save_every, stat_every), atoms
-                    )
-                    for state, density in block[: n_frames - done.frame]:
+                    made, done.attempts = next(blocks)
+                    for state, density in made[: n_frames - done.frame]:
                         done.advance(state, BLOCK)
                         bar.update()
                         if density is None:
@@ -474,51 +487,47 @@ class DensityEmulator:
                             to.append(density, done)
         return to.finish()
 
-    def _block(
+    def _draw(
         self,
-        done: Progress,
+        state: Tensor,
+        first: int,
+        end: int,
+        attempts: NDArray[np.intp],
         grid: PeriodicGrid,
         seed: int,
         steps: int | None,
         noise: float | None,
         every: tuple[int, int],
         atoms: NDArray[np.intp] | None,
-    ) -> list[tuple[Tensor, NDArray[np.float32] | None]]:
-        """The next frames: latents to go on from, and the density where a frame is kept or looked at.
+    ) -> tuple[Made, NDArray[np.bool_]]:
+        """Frames [first, end) from the last latents, and in which samples the number of atoms holds.
 
-        One frame, or with `atoms`, the number that each sample has to have, up to the end of a block. Sets the
-        attempts in `done`.
+        Decoded where a frame is kept or looked at, and with `atoms`, the number that each sample has to have, at the
+        end.
         """
-        end = done.frame + 1 if atoms is None else (done.frame // BLOCK + 1) * BLOCK
-        for _ in range(ATTEMPTS):
-            state, whole = done.state, np.ones(len(done.attempts), bool)
-            made: list[tuple[Tensor, NDArray[np.float32] | None]] = []
-            for frame in range(done.frame, end):
-                # All rows for each attempt, since the numbers of a row must not depend on which others are drawn anew.
-                drawn = {n: self._next(state, seed, frame, steps, noise, n) for n in set(done.attempts.tolist())}
-                new = torch.stack([drawn[n][row] for row, n in enumerate(done.attempts.tolist())])
-                new = self.dynamics.relax(new, self.variance_relaxation)
-                state = torch.cat((state[:, 1:], new[:, None]), dim=1)
-                wanted = any((frame + 1) % n == 0 for n in every)
-                if not (wanted or (atoms is not None and frame + 1 == end)):
-                    made.append((state, None))
-                    continue
-                density = self._densities(self.autoencoder.decode(new, grid.shape))
-                if not np.isfinite(density).all():
-                    raise NonFiniteError(
-                        f"frame {frame} of the rollout is not a number: the emulator is unfit for this context."
-                    )
-                if atoms is not None:
-                    whole &= self._count_atoms(density) == atoms
-                made.append((state, density if wanted else None))
-            if whole.all():
-                return made
-            done.attempts[~whole] += 1
-        raise GenerationError(
-            f"between frames {done.frame} and {end} of the rollout atoms were lost or gained in {ATTEMPTS} attempts "
-            f"(sample {int(np.argmin(whole))}). Frames before are kept. Try another seed, or conserve_atoms=False to "
-            "go on without them."
-        )
+        whole = np.ones(len(state), bool)
+        made: Made = []
+        for frame in range(first, end):
+            # All rows for each attempt, since the numbers of a row must not depend on which others are drawn anew.
+            drawn = {n: self._next(state, seed, frame, steps, noise, n) for n in set(attempts.tolist())}
+            new = torch.stack([drawn[n][row] for row, n in enumerate(attempts.tolist())])
+            new = self.dynamics.relax(new, self.variance_relaxation)
+            state = torch.cat((state[:, 1:], new[:, None]), dim=1)
+            wanted = any((frame + 1) % n == 0 for n in every)
+            if not (wanted or (atoms is not None and frame + 1 == end)):
+                made.append((state, None))
+                continue
+            density = self._densities(self.autoencoder.decode(new, grid.shape))
+            if not np.isfinite(density).all():
+                raise NonFiniteError(
+                    f"frame {frame} of the rollout is not a number: the emulator is unfit for this context."
+                )
+            if atoms is not None:
+                whole &= self._count_atoms(density) == atoms
+            made.append((state, density if wanted else None))
+            if not whole.any():
+                break
+        return made, whole
 
     def _count_atoms(self, densities: NDArray[np.float32]) -> NDArray[np.intp]:
         """Maxima or deep holes of each sample."""
@@ -563,6 +572,14 @@ class DensityEmulator:
 
     # Files ----------------------------------------------------------------------------------------------------
 
+    def _tensors(self) -> dict[str, Tensor]:
+        """All numbers that were fitted, by name."""
+        tensors = {f"autoencoder.{k}": v for k, v in self.autoencoder.state_dict().items()}
+        tensors |= {f"dynamics.{k}": v for k, v in self.dynamics.state_dict().items()}
+        if self.value_map is not None:
+            tensors |= {k: torch.from_numpy(getattr(self.value_map, k.split(".")[1])) for k in _KNOTS}
+        return tensors
+
     def save(self, path: str | Path) -> Path:
         """Write the emulator to a folder (emulator.json, weights.safetensors), whole or not at all.
 
@@ -589,8 +606,7 @@ class DensityEmulator:
             "hole_level": self.hole_level,
             "provenance": self.provenance,
         }
-        weights = {f"autoencoder.{k}": v for k, v in self.autoencoder.state_dict().items()}
-        weights |= {f"dynamics.{k}": v for k, v in self.dynamics.state_dict().items()}
+        weights = self._tensors()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / f".{os.getpid()}.tmp"
@@ -652,11 +668,13 @@ class DensityEmulator:
                 noise_gain=description.get("noise_gain", 1.0),
                 variance_relaxation=description.get("variance_relaxation", 0.0),
                 hole_level=description.get("hole_level"),
+                value_map=ValueMap(*(weights[k] for k in _KNOTS)) if _KNOTS[0] in weights else None,
                 provenance=description["provenance"],
             )
         except (
             json.JSONDecodeError,
             UnicodeDecodeError,
+            ArgumentError,
             KeyError,
             TypeError,
             RuntimeError,

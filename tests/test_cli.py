@@ -42,11 +42,11 @@ def test_a_rollout_goes_on_when_the_command_is_repeated(small, tmp_path, monkeyp
     from edviz.emulator import DensityEmulator
 
     out = str(tmp_path / "long.h5")
-    command = ["rollout", "lithium-800K", str(small), out, "--frames", "26", "--save-every", "5", "--stat-every", "4"]
+    command = ["rollout", "lithium-800K", str(small), out, "--frames", "46", "--save-every", "5", "--stat-every", "15"]
     original = DensityEmulator._next
 
     def stop(self, state, seed, frame, *more):
-        if frame == 23:
+        if frame == 43:
             raise KeyboardInterrupt
         return original(self, state, seed, frame, *more)
 
@@ -58,7 +58,7 @@ def test_a_rollout_goes_on_when_the_command_is_repeated(small, tmp_path, monkeyp
     done = runner.invoke(app, command)
     assert done.exit_code == 0, done.output
     assert "every 50 fs" in done.output and "stat_every" in done.output  # too few frames for tenths, it says
-    assert len(edviz.open(out)) == 5
+    assert len(edviz.open(out)) == 9
     other = runner.invoke(app, [*command, "--seed", "1"])
     assert other.exit_code == 1 and "seed (0 there, 1 here)" in other.output and "Traceback" not in other.output
 

@@ -218,7 +218,7 @@ def test_blocks_that_lose_atoms_are_drawn_anew_and_resumed_to_the_same_bits(tota
         free = emulator.rollout(context, 60, conserve_atoms=False, **arguments)
         identical_frames = emulator.rollout(context, 60, **arguments)
     np.testing.assert_array_equal(identical_frames.density, free.density)  # nothing lost: nothing changes
-    monkeypatch.setattr("edviz.emulator.ATTEMPTS", 200)
+    monkeypatch.setattr("edviz.rejection.TRIES", 200)
     monkeypatch.setattr("edviz.emulator.count_maxima", odd_or_even)
     whole = emulator.rollout(context, 60, **arguments)
     counts = odd_or_even(whole.density.values)
@@ -238,10 +238,10 @@ def test_a_sample_that_keeps_losing_atoms_ends_the_rollout_and_keeps_what_there_
 
     def lost(densities):
         seen.append(len(densities))
-        return np.full(len(densities), 54 if len(seen) <= 5 else 53)  # the start and one block of four frames kept
+        return np.full(len(densities), 54 if len(seen) <= 9 else 53)  # the start and two blocks of four frames kept
 
     monkeypatch.setattr("edviz.emulator.count_maxima", lost)
-    with pytest.raises(GenerationError, match=r"between frames 20 and 40 .*conserve_atoms=False"):
+    with pytest.raises(GenerationError, match=r"between frames 40 and 60 .*conserve_atoms=False"):
         emulator.rollout(context, 60, out=tmp_path / "r.h5", save_every=5, stat_every=5)
     assert len(edviz.open(tmp_path / "r.h5")) == 4
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edviz.analysis.sites import count_holes, hole_level
 from edviz.emulator import DensityEmulator, load_emulator
@@ -15,6 +16,7 @@ from edviz.errors import GridMismatchError, MissingDataError, SchemaError, Train
 from edviz.io import open as open_trajectory
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
+from edviz.models.value_map import ValueMap
 from edviz.training.config import TrainingConfig
 from edviz.training.data import stored_frames_per_step
 from edviz.training.directory import RunDirectory
@@ -46,8 +48,10 @@ _SHAPES = {
 """Fields of the configuration that the weights fix, and whose arguments say so."""
 _LOOKED_AT = 400
 """Frames that say at which level holes are atoms, at most."""
-_DECODED = 32
-"""Frames in which the autoencoder must keep them, at most."""
+_DECODED = 64
+"""Frames that are compared with what the autoencoder makes of them, at most."""
+_COST = 1.01
+"""Factor by which a map of the decoder's values may raise its error."""
 
 
 def training_part(trajectory: DensityTrajectory) -> DensityTrajectory:
@@ -161,28 +165,29 @@ def assemble_emulator(run: RunDirectory, which: str = "last") -> DensityEmulator
             "weights": which,
         },
     )  # fmt: skip
-    emulator.hole_level = _hole_level(emulator, training_part(trajectory))
+    _calibrate(emulator, training_part(trajectory))
     return emulator
 
 
-def _hole_level(emulator: DensityEmulator, trajectory: DensityTrajectory) -> float | None:
+def _calibrate(emulator: DensityEmulator, training: DensityTrajectory) -> None:
+    """Set what depends on how the autoencoder decodes: the map of its values, the level at which holes are atoms."""
+    frames = training[:: -(-len(training) // _DECODED)]
+    decoded, true = emulator.reconstruct(frames).density.values, frames.density.values
+    values = decoded / decoded.mean((1, 2, 3), keepdims=True), true / true.mean((1, 2, 3), keepdims=True)
+    found = ValueMap.fit(*values)
+    if np.abs(found(values[0]) - values[1]).mean() <= _COST * np.abs(values[0] - values[1]).mean():
+        emulator.value_map = found
+    emulator.hole_level = _hole_level(training, decoded, true)
+
+
+def _hole_level(training: DensityTrajectory, decoded: NDArray[np.floating], true: NDArray[np.floating]) -> float | None:
     """Level that tells holes at atoms from others; None for a total density, or if the autoencoder does not keep it."""
-    if trajectory.density_kind == "total":
+    if training.density_kind == "total":
         return None
-    level = hole_level(trajectory.frame(i) for i in _spread(len(trajectory), _LOOKED_AT))
-    if level is None:
+    level = hole_level(training.frame(i) for i in range(0, len(training), -(-len(training) // _LOOKED_AT)))
+    if level is None or (count_holes(decoded, level) != count_holes(true, level)).any():
         return None
-    for i in _spread(len(trajectory), _DECODED):
-        frame = trajectory[i : i + 1]
-        atoms, kept = count_holes(np.stack([frame.frame(0), emulator.reconstruct(frame).frame(0)]), level)
-        if kept != atoms:
-            return None
     return level
-
-
-def _spread(n: int, most: int) -> range:
-    """At most `most` of the numbers below n, evenly spaced."""
-    return range(0, n, -(-n // most))
 
 
 def _figures(run: RunDirectory, last_step: int) -> dict[str, float]:

@@ -4,11 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 import edviz
 from edviz.errors import MissingDataError, SchemaError, TrainingError
-from edviz.training.assemble import _hole_level, open_data, training_part, wanted_density
+from edviz.training.assemble import _calibrate, _hole_level, open_data, training_part, wanted_density
 from edviz.training.directory import RunDirectory
 from tests.training.conftest import QUICK
 
@@ -66,9 +65,20 @@ def test_other_data_than_the_run_was_started_with_are_noticed(frames, tmp_path):
             open_data(run.directory)
 
 
-def test_holes_count_atoms_only_where_the_autoencoder_keeps_them():
+def test_the_bundled_emulator_is_calibrated_as_a_trained_one_would_be():
     emulator, training = edviz.load_emulator("lithium-800K"), training_part(edviz.load_sample("lithium-800K"))
-    assert _hole_level(emulator, training) == pytest.approx(emulator.hole_level)  # what lies in the package
-    emulator.autoencoder.decode = lambda latent, shape: torch.rand(len(latent), *shape) + 0.5
-    assert _hole_level(emulator, training) is None
-    assert _hole_level(emulator, training.with_core()) is None  # there, atoms are maxima
+    level, found = emulator.hole_level, emulator.value_map
+    emulator.hole_level = emulator.value_map = None
+    _calibrate(emulator, training)
+    assert emulator.hole_level == pytest.approx(level)
+    np.testing.assert_allclose(emulator.value_map.generated, found.generated, rtol=1e-4)
+    np.testing.assert_allclose(emulator.value_map.true, found.true, rtol=1e-6)
+
+
+def test_an_autoencoder_that_loses_atoms_does_not_count_them(lithium):
+    training = lithium[:60]
+    noise = np.random.default_rng(0).uniform(0.5, 1.5, (3, 32, 32, 32))
+    true = training.density.values[:3]
+    assert _hole_level(training, true, true) is not None
+    assert _hole_level(training, noise, true) is None
+    assert _hole_level(training.with_core(), true, true) is None  # there, atoms are maxima
