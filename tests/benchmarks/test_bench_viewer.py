@@ -202,8 +202,10 @@ def show(lab: Lab, page: Page, tool: str, n: int) -> Notebook:
     return notebook
 
 
-@pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("tool", list(PROGRAMS))
+@pytest.mark.parametrize(
+    "n", SIZES
+)  # all tools on one grid, one after the other: machines are not equally busy all day
 def test_slider_to_picture(benchmark, lab: Lab, page: Page, tool: str, n: int) -> None:
     pytest.importorskip("trame_pyvista" if tool.startswith("trame") else tool)
     benchmark.group = f"slider to picture, {n}^3"
