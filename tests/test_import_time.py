@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import edviz
 
 SCRIPT = "import json, sys, edviz; print(json.dumps(sorted(sys.modules)))"
@@ -44,3 +46,17 @@ def test_the_streaming_writer_is_light():
     script = "import sys, edviz.io.parts; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout.split()
     assert not {"xarray", "dask", "pandas", "torch"} & set(loaded)
+
+
+def test_a_viewer_loads_no_measurements():
+    script = "import sys, edviz.widgets.viewer; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout.split()
+    assert not {"edviz.analysis.scorecard", "scipy.stats", "plotly", "pyvista", "torch"} & set(loaded)
+
+
+@pytest.mark.parametrize("package", [edviz.plotting, edviz.widgets], ids=lambda each: each.__name__)
+def test_every_name_of_a_lazy_package_is_there(package):
+    assert set(package.__all__) <= set(dir(package))
+    for name in package.__all__:
+        assert getattr(package, name).__module__.startswith(package.__name__)
+    assert not hasattr(package, "no_such_name")

@@ -1,4 +1,4 @@
-"""A real notebook in a real browser: JupyterLab, driven by Playwright through Debian's chromium.
+"""A real notebook in a real browser: JupyterLab or Notebook 7, driven by Playwright through Debian's chromium.
 
 Where there is no chromium the tests are skipped, saying so; with EDVIZ_REQUIRE_BROWSER set (continuous integration)
 that is an error instead.
@@ -66,11 +66,23 @@ def launched() -> Iterator[Browser]:
             browser.close()
 
 
-class Lab:
-    """A JupyterLab server in a folder of its own."""
+#: How each front end is told to be quiet and to let itself be driven, and where it shows a notebook.
+FRONT_ENDS = {
+    "jupyterlab": (
+        ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
+         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+        "lab/tree/{}?reset",
+    ),
+    "notebook": (["--JupyterNotebookApp.expose_app_in_browser=True"], "notebooks/{}"),
+}  # fmt: skip
 
-    def __init__(self, folder: Path) -> None:
+
+class Lab:
+    """A server of JupyterLab, or of another front end, in a folder of its own."""
+
+    def __init__(self, folder: Path, front_end: str = "jupyterlab") -> None:
         self.folder = folder
+        options, self.place = FRONT_ENDS[front_end]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -89,10 +101,9 @@ class Lab:
         quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
         self.log = (folder / "lab.log").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--port-retries=0",
-             "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=", "--ServerApp.password=",
-             "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
-             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", f"--ServerApp.root_dir={folder}"],
+            [sys.executable, "-m", front_end, "--no-browser", "--allow-root", f"--port={port}", "--port-retries=0",
+             "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=", "--ServerApp.password=", *options,
+             f"--ServerApp.root_dir={folder}"],
             env=environment, cwd=folder, stdout=self.log, stderr=subprocess.STDOUT,
         )  # fmt: skip
         deadline = time.monotonic() + 180
@@ -103,7 +114,7 @@ class Lab:
             except OSError as error:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     text = (folder / "lab.log").read_text()
-                    raise RuntimeError(f"JupyterLab did not start:\n{text}") from error
+                    raise RuntimeError(f"{front_end} did not start:\n{text}") from error
                 time.sleep(0.2)
 
     def close(self) -> None:
@@ -122,7 +133,7 @@ class Lab:
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
         )
         nbformat.write(notebook, self.folder / name)
-        page.goto(f"{self.url}/lab/tree/{name}?reset")
+        page.goto(f"{self.url}/{self.place.format(name)}")
         opened = Notebook(page, self.folder / name)
         opened.wait_until_idle()
         return opened

@@ -6,6 +6,7 @@
  */
 
 import { EmbeddedModel, type EmbeddedData, type Model } from "./model";
+import { isSoftware } from "./page";
 import { Session } from "./session";
 import { View } from "./view";
 
@@ -62,16 +63,22 @@ function mountHere(el: HTMLElement, data: EmbeddedData): Cleanup {
   return render({ model: new EmbeddedModel(data), el });
 }
 
+/** Do before the first view what takes long: a WebGL context takes a tenth of a second in software. */
+function warm(): void {
+  isSoftware();
+}
+
 interface Implementation {
   render: typeof render;
+  warm: typeof warm;
   mount: typeof mountHere;
 }
 
 const registry = globalThis as unknown as Record<symbol, Implementation | undefined>;
-const implementation: Implementation = (registry[Symbol.for(`edviz.viewer.${BUILD}`)] ??= { render, mount: mountHere });
+const implementation: Implementation = (registry[Symbol.for(`edviz.viewer.${BUILD}`)] ??= { render, warm, mount: mountHere });
 
 // A page that holds this module as text in a script of its own cannot import from it: it finds mount() here.
 registry[Symbol.for("edviz")] = implementation;
 
 export const mount = implementation.mount;
-export default { render: implementation.render };
+export default { render: implementation.render, warm: implementation.warm };
