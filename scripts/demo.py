@@ -32,7 +32,7 @@ GOALS = {
 
 
 TRAINED_BY = (
-    "edviz train runs/lithium-800K-2fs.h5 runs/lithium-800K --config edviz/samples/lithium-800K-valence.json "
+    "edviz train runs/lithium-800K-2fs.h5 runs/valence --config edviz/samples/lithium-800K-valence.json "
     "(data: edviz/samples/README.md)"
 )
 
