@@ -37,7 +37,7 @@ from edviz.training.previews import reconstruction_preview, rollout_preview
 from edviz.training.processes import require_devices
 from edviz.training.stages import AutoencoderStage, DecoderStage, DiffusionStage, encode_copies
 
-__all__ = ["computes_in_bf16", "main", "make_fabric", "train"]
+__all__ = ["computes_in_bf16", "emulates_bf16", "main", "make_fabric", "train"]
 
 LARGEST_BANK = 16e9
 """Bytes of latents on disk, at most: fewer augmented copies of long trajectories."""
@@ -48,6 +48,11 @@ def computes_in_bf16() -> bool:
     """Whether the processor has instructions for bf16 (AVX-512 or AMX); without them it is emulated, and slow."""
     asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(ask is not None and ask() for ask in asked)
+
+
+def emulates_bf16(config: TrainingConfig, device_type: str) -> bool:
+    """Whether the run was told to compute in bf16 on a processor that cannot."""
+    return config.precision == "bf16" and device_type == "cpu" and not computes_in_bf16()
 
 
 def make_fabric(config: TrainingConfig, device: str, devices: int, nodes: int = 1) -> Fabric:
@@ -75,6 +80,12 @@ def train(run: RunDirectory, fabric: Fabric, config: TrainingConfig) -> None:
     if chief:
         run.write_json("environment.json", environment(fabric))
         run.write_status(state="running", stage="reading data", step=0, progress=0.0, device=_device_name(fabric))
+        if emulates_bf16(config, fabric.device.type):
+            run.append_event(
+                "slow",
+                'precision = "bf16", which this processor has no instructions for: PyTorch emulates it, about 25 times '
+                'slower than float32; precision "auto" would take float32 here',
+            )
     trajectory = open_data(run)
     stride = stored_frames_per_step(trajectory, config.frame_interval)
     grid = trajectory.grid

@@ -24,6 +24,20 @@ def test_auto_takes_bf16_where_the_processor_computes_in_it(monkeypatch, precisi
     assert fabric._precision.precision == expected
 
 
+@pytest.mark.parametrize(
+    ("precision", "native", "device", "expected"),
+    [
+        ("bf16", False, "cpu", True),
+        ("bf16", True, "cpu", False),
+        ("bf16", False, "cuda", False),
+        ("auto", False, "cpu", False),
+    ],
+)
+def test_a_run_that_must_emulate_bf16_is_known(monkeypatch, precision, native, device, expected):
+    monkeypatch.setattr(worker, "computes_in_bf16", lambda: native)
+    assert worker.emulates_bf16(TrainingConfig(precision=precision), device) is expected
+
+
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="asks Linux")
 def test_what_the_processor_says_agrees_with_the_system():
     flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
