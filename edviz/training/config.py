@@ -58,7 +58,9 @@ class TrainingConfig:
     logarithmic: bool = field(
         default=False, metadata={"meaning": "work on log density (for densities that span decades)"}
     )
-    autoencoder_steps: int = _integer(1000, 1, 10**8, "steps", "optimiser steps of the autoencoder stage")
+    autoencoder_steps: int = _integer(
+        1000, 0, 10**8, "steps", "optimiser steps of the autoencoder stage; 0 = keep the one that start_from names"
+    )
     autoencoder_epochs: float | None = _number(
         None, 1e-3, 1e6, "epochs", "passes over the training frames, instead of autoencoder_steps"
     )
@@ -79,6 +81,7 @@ class TrainingConfig:
     decoder_batch: int = _integer(4, 1, 4096, "frames", "frames a step")
     decoder_learning_rate: float = _number(2e-3, 1e-7, 1.0, "", "peak learning rate (AdamW)")
     relative_weight: float = _number(0.3, 0.0, 1e3, "", "weight of the relative error, root mean square of d log(rho)")
+    gradient_weight: float = _number(0.5, 0.0, 1e3, "", "weight of the error of grad(rho), relative to grad(rho)")
     # latent diffusion
     n_context: int = _integer(3, 1, 8, "frames", "past frames the next one is conditioned on")
     diffusion_channels: int = _integer(64, 8, 1024, "", "width of the denoiser")
@@ -96,7 +99,9 @@ class TrainingConfig:
     augmented_copies: int = _integer(
         8, 1, 4096, "", "symmetry-transformed copies of the training block encoded for the diffusion stage"
     )
-    diffusion_steps: int = _integer(3000, 1, 10**8, "steps", "optimiser steps of the diffusion stage")
+    diffusion_steps: int = _integer(
+        3000, 0, 10**8, "steps", "optimiser steps of the diffusion stage; 0 = keep the one that start_from names"
+    )
     diffusion_epochs: float | None = _number(
         None, 1e-3, 1e6, "epochs", "passes over the training frames, instead of diffusion_steps"
     )

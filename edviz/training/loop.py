@@ -300,6 +300,8 @@ def _follow(stage: Stage, requests: Requests, frames: int) -> float:
 def _progress(step: int, elapsed: float, stage: Stage, requests: Requests) -> float:
     """Share of the budget that is spent: of the steps or of the wall time, whichever is larger."""
     _follow(stage, requests, len(stage.fit))
+    if stage.steps == 0:
+        return 1.0
     return max(step / stage.steps, elapsed / (60 * stage.minutes) if stage.minutes else 0.0)
 
 

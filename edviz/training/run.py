@@ -390,6 +390,11 @@ def train(
     if start_from is not None:
         where = start_from.directory.path if isinstance(start_from, TrainingRun) else start_from
         config = dataclasses.replace(config, start_from=str(where))
+    for stage in ("autoencoder", "diffusion"):
+        if config.start_from is None and config.stage_steps(stage, 1) == 0:
+            raise TrainingError(
+                f"{stage}_steps = 0 keeps the weights that start_from names, and it names none: give it, or steps."
+            )
     for name in ("autoencoder_batch", "diffusion_batch"):
         if devices < 1 or getattr(config, name) % devices:
             raise TrainingError(

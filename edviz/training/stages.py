@@ -20,6 +20,7 @@ from edviz.models.augmentation import Augmentation
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
 from edviz.models.divergence_loss import ScaledJensenShannon, jensen_shannon
+from edviz.models.gradient_loss import GradientError
 from edviz.models.spectral_loss import SpectralError
 from edviz.training.config import TrainingConfig
 from edviz.training.data import FrameBlock, draw_frames, draw_windows, step_generators
@@ -114,7 +115,7 @@ class AutoencoderStage:
     number = 0
     figure = "validation_nmae"
     extendable = False  # its latents are cached
-    relative = False  # whether the relative error is one of the losses
+    fine = False  # whether the relative error and the gradient's are among the losses
     model: Any
 
     def __init__(
@@ -138,14 +139,11 @@ class AutoencoderStage:
         _, noise = step_generators(config.seed, 10, 0)
         self.divergence = ScaledJensenShannon()
         self.divergence.fit(sample, self.batch, noise)
-        self.spectral = SpectralError((grid.shape[0], grid.shape[1], grid.shape[2] // 2 + 1))
-        self.spectral.fit(
-            sample,
-            torch.from_numpy(grid.k_norms(half=True)),
-            torch.from_numpy(grid.half_weights()),
-            config.spectral_cutoff,
-            2 * torch.pi / grid.volume ** (1 / 3),
-        )
+        half = (grid.shape[0], grid.shape[1], grid.shape[2] // 2 + 1)
+        waves = torch.from_numpy(grid.k_norms(half=True)), torch.from_numpy(grid.half_weights())
+        self.spectral, self.gradient = SpectralError(half), GradientError(half)
+        self.spectral.fit(sample, *waves, config.spectral_cutoff, 2 * torch.pi / grid.volume ** (1 / 3))
+        self.gradient.fit(sample, *waves)
 
     def draw(self, step: int, rows: Rows) -> dict[str, Tensor]:
         """Augmented frames of one batch."""
@@ -166,11 +164,18 @@ class AutoencoderStage:
         jsd = _divergence(term, output, reference, count)
         loss = reconstruction + self.config.spectral_weight * spectral + self.config.autoencoder_jsd_weight * jsd
         losses = {"loss": loss, "reconstruction": reconstruction, "spectral": spectral, "jsd": jsd}
-        if self.relative:
+        if self.fine:
             # of the whole batch, however it is divided: a mean of roots is not the root of a mean
-            losses["relative"] = (sum_over_processes(_log_error(output, target).sum()) / count).sqrt()
-            losses["loss"] = loss + self.config.relative_weight * losses["relative"]
+            gradient = self.gradient.to(device)(output, target)
+            losses["relative"], losses["gradient"] = (
+                (sum_over_processes(error.sum()) / count).clamp_min(1e-12).sqrt()
+                for error in (_log_error(output, target), gradient)
+            )
+            losses["loss"] = loss + self._weigh(losses["relative"], losses["gradient"])
         return losses
+
+    def _weigh(self, relative: Tensor, gradient: Tensor) -> Tensor:
+        return self.config.relative_weight * relative + self.config.gradient_weight * gradient
 
     @torch.no_grad()
     def validate(self, model: nn.Module) -> dict[str, float]:
@@ -181,20 +186,21 @@ class AutoencoderStage:
 
 
 class DecoderStage(AutoencoderStage):
-    """Train the decoder alone on, with a relative error: the encoder, and so every latent, stays as it is.
+    """Train the decoder alone on, with a relative error and the gradient's: the encoder, and all latents, stay.
 
     The losses of the first stage are blind to where the density is low: in the holes of lithium's valence density (1 %
     of the mean) a decoder that is right to 0.25 % of the mean is wrong by a factor of three, and the distribution of
     log(rho) with it: a jsd of 6 noise floors, from the autoencoder alone. The root mean square of the error of
-    log(rho) is mostly made there. It comes last, and without the encoder, since the diffusion depends on the latents
-    only. Ours.
+    log(rho) is mostly made there. They do not see either how one voxel's error differs from its neighbour's; the
+    gradient's error does (`edviz.models.gradient_loss`). It comes last, and without the encoder, since the diffusion
+    depends on the latents only. Ours.
     """
 
     name = "decoder"
     number = 2
-    figure = "validation_relative"
+    figure = "validation_decoder"
     extendable = True
-    relative = True
+    fine = True
 
     def __init__(
         self, config: TrainingConfig, grid: PeriodicGrid, fit: FrameBlock, validation: FrameBlock, start: Autoencoder
@@ -205,10 +211,23 @@ class DecoderStage(AutoencoderStage):
 
     @torch.no_grad()
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Root mean square of d log(rho), and the first stage's figure, on validation frames, both in %."""
+        """The two terms that this stage adds, weighted, each alone, and the first stage's figure; all in %.
+
+        On validation frames: root mean square of d log(rho), and of grad(d rho) relative to grad(rho).
+        """
         device = next(model.parameters()).device
-        errors = [_log_error(model(x.to(device)), x.to(device)) for x in self.validation.split(4)]
-        return {self.figure: 100 * torch.cat(errors).mean().sqrt().item(), **super().validate(model)}
+        pairs = [(model(x), x) for x in (part.to(device) for part in self.validation.split(4))]
+        term = self.gradient.to(device)
+        relative, gradient = (
+            100 * torch.cat([error(output, target) for output, target in pairs]).mean().sqrt()
+            for error in (_log_error, term)
+        )
+        return {
+            self.figure: self._weigh(relative, gradient).item(),
+            "validation_relative": relative.item(),
+            "validation_gradient": gradient.item(),
+            **super().validate(model),
+        }
 
 
 class DiffusionStage:
@@ -239,7 +258,8 @@ class DiffusionStage:
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         torch.manual_seed(config.seed + 1)
         self.model = build_dynamics(config) if start is None else start
-        self.model.fit_scales(torch.from_numpy(np.asarray(bank[0, ::stride][:SCALE_LATENTS], dtype=np.float32)))
+        if start is None or self.steps > 0:  # weights that stay as they are keep their units too
+            self.model.fit_scales(torch.from_numpy(np.asarray(bank[0, ::stride][:SCALE_LATENTS], dtype=np.float32)))
         self.shape = grid.shape
         _, noise = step_generators(config.seed, 11, 0)
         self.divergence = ScaledJensenShannon()

@@ -51,6 +51,7 @@ def assert_same(run, alone):
         ("diffusion", "diffusion", 2),
         ("decoder", "nmae", 3),
         ("decoder", "relative", 3),
+        ("decoder", "gradient", 3),
     )
     for stage, figure, count in looks:
         expected, found = (

@@ -8,6 +8,7 @@ const TITLES = {
   reconstruction: "reconstruction, |Δρ| / ρ̄",
   spectral: "spectral error",
   relative: "relative error, rms Δ log ρ",
+  gradient: "error of ∇ρ, relative",
   jsd: "Jensen-Shannon term (1 = noise)",
   diffusion: "diffusion loss",
   learning_rate: "learning rate",
@@ -16,6 +17,7 @@ const TITLES = {
 const VALIDATION = {
   reconstruction: ["validation_nmae", 0.01],
   relative: ["validation_relative", 0.01],
+  gradient: ["validation_gradient", 0.01],
   diffusion: ["validation_diffusion", 1],
 };
 
@@ -173,7 +175,7 @@ function render({ model, el }) {
     const stage = shown(state);
     const figures = state.curves?.[stage] ?? {};
     const previews = model.get("previews");
-    const order = ["loss", "reconstruction", "relative", "diffusion", "spectral", "jsd", "learning_rate"];
+    const order = ["loss", "reconstruction", "relative", "gradient", "diffusion", "spectral", "jsd", "learning_rate"];
     const made = order.filter((name) => figures[name]?.[0].length).map((name) => curve(name, figures));
     if (stage !== "autoencoder" && previews.diffusion) made.push(histogram(previews.diffusion));
     if (previews.autoencoder) made.push(planes(previews.autoencoder));
