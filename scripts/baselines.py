@@ -43,6 +43,7 @@ from edviz.analysis.pseudo_atoms import PseudoAtoms, fit_pseudo_atoms
 from edviz.grid import apply_symmetry
 from edviz.models.linear_dynamics import LinearLatentDynamics
 from edviz.models.regression import LatentRegression
+from edviz.training.worker import computes_in_bf16
 
 N_CONTEXT = 3
 TEMPERATURE, FRICTION, MD_STEP = 800.0, 0.002, 2.0  # K, 1/fs, fs: those of the AIMD
@@ -332,7 +333,7 @@ def train(model: LatentRegression, sequences: list[torch.Tensor], seconds: float
         chosen = [windows[i] for i in torch.randint(len(windows), (16,), generator=generator)]
         context = torch.stack([sequences[c][t - N_CONTEXT : t] for c, t in chosen])
         target = torch.stack([sequences[c][t] for c, t in chosen])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=computes_in_bf16()):
             loss = model(context, target, generator).loss
         optimiser.zero_grad()
         loss.backward()
