@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,11 +163,17 @@ def assemble_emulator(run: RunDirectory, which: str = "last") -> DensityEmulator
         noise_gain=config.noise_gain, variance_relaxation=config.variance_relaxation,
         provenance={
             "config": config.to_dict(), "data": run.read_json("data.json"), "metrics": _figures(run, dynamics["step"]),
-            "weights": which,
+            "weights": which, **_origin(run),
         },
     )  # fmt: skip
     _calibrate(emulator, training_part(trajectory))
     return emulator
+
+
+def _origin(run: RunDirectory) -> dict[str, Any]:
+    """How the weights that the run started from were made, if it started from any."""
+    start = run["start"] / "emulator.json"
+    return {"start": json.loads(start.read_text())["provenance"]} if start.exists() else {}
 
 
 def _calibrate(emulator: DensityEmulator, training: DensityTrajectory) -> None:

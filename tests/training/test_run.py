@@ -176,6 +176,7 @@ def test_a_run_starts_from_another_runs_weights(finished, frames, tmp_path):
         if name.startswith("autoencoder."):
             assert (found[name] - value).abs().max() < 1e-5, name  # a tiny rate leaves it where it started
     assert run.emulator().provenance["config"]["start_from"] == str(finished.directory.path)
+    assert run.emulator().provenance["start"] == finished.emulator().provenance
     with pytest.raises(TrainingError, match="coarse_channels = 24"):
         edviz.train(frames, TrainingConfig(coarse_channels=24), out=tmp_path / "size", start_from=finished)
     total = edviz.load_sample("lithium-800K", density="total").split("train")
