@@ -33,6 +33,8 @@ GOALS = {
 
 TRAINED_BY = (
     "edviz train runs/lithium-800K-2fs.h5 runs/valence --config edviz/samples/lithium-800K-valence.json "
+    "and its decoder on: edviz train sample:lithium-800K runs/refine-valence "
+    "--config edviz/samples/lithium-800K-valence-refine.json --start-from runs/valence "
     "(data: edviz/samples/README.md)"
 )
 
