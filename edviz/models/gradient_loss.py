@@ -8,14 +8,14 @@ abs(grad rho) told every one of its frames. In Fourier space a gradient weighs e
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from edviz.models.mode_error import ModeError
 
 __all__ = ["GradientError"]
 
-GRID = (-3, -2, -1)
 
-
-class GradientError(nn.Module):
+class GradientError(ModeError):
     """Mean square of grad(output - target), relative to that of grad(rho) in the reference.
 
     Parameters
@@ -23,12 +23,6 @@ class GradientError(nn.Module):
     shape : tuple of int
         Half-spectrum shape (A, B, C // 2 + 1).
     """
-
-    weight: Tensor
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.register_buffer("weight", torch.zeros(shape))
 
     @torch.no_grad()
     def fit(self, density: Tensor, k_norms: Tensor, multiplicity: Tensor) -> None:
@@ -43,12 +37,11 @@ class GradientError(nn.Module):
         multiplicity : Tensor
             How many modes of the full spectrum each plane of the half spectrum stands for, (C // 2 + 1,).
         """
-        power = torch.fft.rfftn(density, dim=GRID, norm="forward").abs().square().mean(0).double()
+        power = self.power(density).mean(0).double()
         weight = multiplicity * k_norms.double().square()
         # a uniform density has no gradient to compare with
         self.weight.copy_(weight / (weight * power).sum().clamp_min(1e-12))
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """(B,), no unit; 1 = an error as large as the gradients themselves. Inputs (B, A, B, C)."""
-        error = torch.fft.rfftn((output - target).float(), dim=GRID, norm="forward").abs().square()
-        return (error * self.weight).sum(GRID)
+        return self.weighted(output, target)

@@ -9,14 +9,14 @@ squared error by the mean power of its shell weighs all wave numbers alike.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from edviz.models.mode_error import ModeError
 
 __all__ = ["SpectralError"]
 
-GRID = (-3, -2, -1)
 
-
-class SpectralError(nn.Module):
+class SpectralError(ModeError):
     """Root mean square of the mode errors, each relative to its shell's root mean power.
 
     Parameters
@@ -24,12 +24,6 @@ class SpectralError(nn.Module):
     shape : tuple of int
         Half-spectrum shape (A, B, C // 2 + 1).
     """
-
-    weight: Tensor
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.register_buffer("weight", torch.zeros(shape))
 
     @torch.no_grad()
     def fit(self, density: Tensor, k_norms: Tensor, multiplicity: Tensor, cutoff: float, width: float) -> None:
@@ -48,7 +42,7 @@ class SpectralError(nn.Module):
         width : float
             Width of a shell, 1/A.
         """
-        power = torch.fft.rfftn(density, dim=GRID, norm="forward").abs().square().mean(0).double()
+        power = self.power(density).mean(0).double()
         shell = (k_norms / width).round().long()
         count = multiplicity.double().expand_as(power)
         total = torch.bincount(shell.flatten(), (count * power).flatten())
@@ -60,5 +54,4 @@ class SpectralError(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Scalar, no unit; 1 = an error as large as the signal on every scale. Inputs (B, A, B, C)."""
-        error = torch.fft.rfftn((output - target).float(), dim=GRID, norm="forward").abs().square()
-        return (error * self.weight).sum(GRID).clamp_min(1e-12).sqrt().mean()
+        return self.weighted(output, target).clamp_min(1e-12).sqrt().mean()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,8 +171,8 @@ def assemble_emulator(run: RunDirectory, which: str = "last") -> DensityEmulator
 
 def _origin(run: RunDirectory) -> dict[str, Any]:
     """How the weights that the run started from were made, if it started from any."""
-    start = run["start"] / "emulator.json"
-    return {"start": json.loads(start.read_text())["provenance"]} if start.exists() else {}
+    start = run.read_json("start/emulator.json")
+    return {"start": start["provenance"]} if start else {}
 
 
 def _calibrate(emulator: DensityEmulator, training: DensityTrajectory) -> None:

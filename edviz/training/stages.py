@@ -143,7 +143,8 @@ class AutoencoderStage:
         waves = torch.from_numpy(grid.k_norms(half=True)), torch.from_numpy(grid.half_weights())
         self.spectral, self.gradient = SpectralError(half), GradientError(half)
         self.spectral.fit(sample, *waves, config.spectral_cutoff, 2 * torch.pi / grid.volume ** (1 / 3))
-        self.gradient.fit(sample, *waves)
+        if self.fine:
+            self.gradient.fit(sample, *waves)
 
     def draw(self, step: int, rows: Rows) -> dict[str, Tensor]:
         """Augmented frames of one batch."""
