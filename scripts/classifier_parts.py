@@ -12,33 +12,20 @@ Markdown.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 import edviz
-from edviz.analysis.classifier import CLASSIFIERS, separability
+from edviz.analysis.classifier import CLASSIFIERS, FEATURES, features, separability
 from edviz.analysis.summary import Plan, summarise
 
 PARTS = {
     "histogram": ("counts",),
     "S(k)": ("structure_factor",),
     "gradients": ("gradient_counts",),
-    "all": ("counts", "structure_factor", "gradient_counts"),
+    "all": FEATURES,
 }
-
-
-def features(summary: xr.Dataset, names: tuple[str, ...]) -> NDArray[np.float64]:
-    """(frame, feature) as the scorecard's classifiers see them: roots of shares, logarithms of S(k)."""
-    found = {name: summary[name].values[0] for name in names}
-    return np.concatenate(
-        [
-            np.log(values) if name == "structure_factor" else np.sqrt(values / summary.attrs["n_points"])
-            for name, values in found.items()
-        ],
-        axis=1,
-    )
 
 
 def main() -> None:
@@ -60,16 +47,15 @@ def main() -> None:
     }
     summaries = {name: summarise(traj, plan, []) for name, traj in others.items()}
     reference = summarise(test, plan, [])
+
+    def told(summary: xr.Dataset, part: Sequence[str], kind: str) -> float:
+        ours, theirs = (features(one, part)[0] for one in (summary, reference))
+        return separability(ours, theirs, test.frame_interval, kind)
+
     print(f"{options.density}: AUC, {' / '.join(CLASSIFIERS)}")
     print(f"| | {' | '.join(PARTS)} |\n|{'---|' * (len(PARTS) + 1)}")
     for name, summary in summaries.items():
-        cells = [
-            " / ".join(
-                f"{separability(features(summary, part), features(reference, part), test.frame_interval, kind):.2f}"
-                for kind in ("logistic", "trees")
-            )
-            for part in PARTS.values()
-        ]
+        cells = [" / ".join(f"{told(summary, part, kind):.2f}" for kind in CLASSIFIERS) for part in PARTS.values()]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -11,18 +11,28 @@ lies on the other side of its block's). So every AUC stands beside a control mad
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from edviz.analysis.floors import Estimate, median_with_interval
 from edviz.analysis.frames import TrajectoryLike, as_trajectory, check_comparable, even_interval
 from edviz.errors import ArgumentError, MissingDataError
 
-__all__ = ["CLASSIFIERS", "TwoSampleTest", "classifier_two_sample_test", "cnn_two_sample_test", "separability"]
+__all__ = [
+    "CLASSIFIERS",
+    "FEATURES",
+    "TwoSampleTest",
+    "classifier_two_sample_test",
+    "cnn_two_sample_test",
+    "features",
+    "separability",
+]
 
 GAP_FS = 100.0  # a liquid's density forgets itself in about this time
 N_FOLDS = 4
@@ -31,6 +41,8 @@ MAX_BLOCKS = 8  # generated blocks that are classified, evenly chosen
 #: Name -> what it is.
 CLASSIFIERS = {"logistic": "logistic regression", "trees": "boosted trees"}
 ClassifierName = Literal["logistic", "trees"]
+#: Of a summary (`edviz.analysis.summary`), what a classifier sees of a frame.
+FEATURES = ("counts", "structure_factor", "gradient_counts")
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,22 @@ class TwoSampleTest:
 
     value: Estimate
     control: Estimate
+
+
+def features(summary: xr.Dataset, names: Sequence[str] = FEATURES) -> NDArray[np.float64]:
+    """(sample, time, feature): roots of the shares of the two histograms' bins, logarithms of S(k).
+
+    Roots make the noise of rare and of common bins alike (the Poisson count's variance-stabilising transform).
+    """
+    tiny = np.finfo(np.float64).tiny
+    parts = (summary[name].transpose("sample", "time", ...).values for name in names)
+    return np.concatenate(
+        [
+            np.log(np.maximum(part, tiny)) if name == "structure_factor" else np.sqrt(part / summary.attrs["n_points"])
+            for name, part in zip(names, parts, strict=True)
+        ],
+        axis=-1,
+    )
 
 
 def _model(name: str, seed: int) -> Any:

@@ -32,7 +32,7 @@ from scipy import stats
 
 from edviz.analysis import histogram
 from edviz.analysis.atoms import MIN_FOUND
-from edviz.analysis.classifier import CLASSIFIERS, ClassifierName, classifier_two_sample_test
+from edviz.analysis.classifier import CLASSIFIERS, ClassifierName, classifier_two_sample_test, features
 from edviz.analysis.correlation import relative_rmse, shell_ratios
 from edviz.analysis.divergence import jensen_shannon, wasserstein
 from edviz.analysis.floors import (
@@ -593,28 +593,11 @@ def drift_structure_factor(evidence: Evidence) -> Row:
 
 
 def _features(evidence: Evidence, name: str) -> NDArray[np.float64]:
-    """(block, frame, feature): roots of the shares of the two histograms' bins, logarithms of S(k).
-
-    Roots make the noise of rare and of common bins alike (the Poisson count's variance-stabilising transform).
-    """
-    names = ["counts", "structure_factor", "gradient_counts"]
-    summary = (
-        evidence.summaries[name][names].stack(frame=("sample", "time"), create_index=False).transpose("frame", ...)
-    )
-    n_points = summary.attrs["n_points"]
-    tiny = np.finfo(np.float64).tiny
-    frames = np.concatenate(
-        [
-            np.sqrt(summary["counts"].values / n_points),
-            np.log(np.maximum(summary["structure_factor"].values, tiny)),
-            np.sqrt(summary["gradient_counts"].values / n_points),
-        ],
-        axis=1,
-    )
+    """(block, frame, feature) as classifiers see them."""
+    per_sample = features(evidence.summaries[name])
     n_frames, n_block = evidence.summaries[name].sizes["time"], len(evidence.reference)
-    per_sample = frames.reshape(-1, n_frames, frames.shape[-1])
     blocks = [sample[block] for sample in per_sample for block in cut_blocks(n_frames, n_block)]
-    return np.stack(blocks) if blocks else np.empty((0, n_block, frames.shape[-1]))
+    return np.stack(blocks) if blocks else np.empty((0, n_block, per_sample.shape[-1]))
 
 
 def _c2st_row(evidence: Evidence, classifier: ClassifierName) -> Row:
