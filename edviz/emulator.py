@@ -39,6 +39,7 @@ from edviz.grid import PeriodicGrid
 from edviz.models.augmentation import Augmentation
 from edviz.models.autoencoder import STRIDE, Autoencoder, working_shape
 from edviz.models.diffusion import LatentDynamics
+from edviz.models.frozen_cores import FrozenCores
 from edviz.models.seeding import torch_generator
 from edviz.models.value_map import ValueMap
 from edviz.rejection import Made, held_blocks
@@ -56,6 +57,8 @@ BLOCK = 20
 """Frames that are thrown away together where an atom is lost (`edviz.rejection`)."""
 _KNOTS = ("value_map.generated", "value_map.true")
 """Names of the value map's knots among the weights."""
+_CORES = ("profile", "form_factor", "gain", "radii_and_floor")
+"""What frozen cores are made of among the weights, after "frozen_cores."."""
 _START_KEY = 2**40
 """Noise of a start from nothing is drawn under this and the following numbers, far from those of the frames."""
 
@@ -89,6 +92,9 @@ class DensityEmulator:
     hole_level : float, optional
         Level, in units of the mean density, below which each minimum is an atom (`edviz.analysis.sites.hole_level`);
         None where the holes say nothing of the atoms, or atoms are maxima.
+    frozen_cores : FrozenCores, optional
+        What is known of every atom and written into each decoded frame (`edviz.models.frozen_cores`), on the grid and
+        cell of the training data alone; before the values are mapped.
     value_map : ValueMap, optional
         What the decoder's values, in units of their mean, are mapped by (`edviz.models.value_map`).
     provenance : dict
@@ -109,6 +115,7 @@ class DensityEmulator:
         noise_gain: float = 1.0,
         variance_relaxation: float = 0.0,
         hole_level: float | None = None,
+        frozen_cores: FrozenCores | None = None,
         value_map: ValueMap | None = None,
         provenance: dict[str, Any] | None = None,
     ) -> None:
@@ -123,6 +130,7 @@ class DensityEmulator:
         self.noise_gain = noise_gain
         self.variance_relaxation = variance_relaxation
         self.hole_level = hole_level
+        self.frozen_cores = frozen_cores
         self.value_map = value_map
         self.provenance = provenance or {}
 
@@ -222,12 +230,14 @@ class DensityEmulator:
             raise NonFiniteError(f"frames {start} to {stop - 1} of the trajectory hold a NaN or an infinity.")
         return torch.from_numpy(frames).to(self.device)
 
-    def _densities(self, relative: Tensor) -> np.ndarray:
+    def _densities(self, relative: Tensor, grid: PeriodicGrid) -> np.ndarray:
         """rho / mean -> rho in e/A^3, float32, the electron number exact to rounding."""
         values = relative.double().cpu().numpy()
+        if self.frozen_cores is not None and np.isfinite(values).all() and self.frozen_cores.grid.matches(grid):
+            values = self.frozen_cores(values)
         if self.value_map is not None:
             values = self.value_map(values)
-        values *= self.n_electrons / self.grid.volume / values.mean(axis=(-3, -2, -1), keepdims=True)
+        values *= self.n_electrons / grid.volume / values.mean(axis=(-3, -2, -1), keepdims=True)
         return values.astype(np.float32)
 
     def _trajectory(
@@ -265,9 +275,8 @@ class DensityEmulator:
         trajectory = self._matching(trajectory, allow_mismatch, timed=False)
         blocks = []
         for start in _progress(range(0, len(trajectory), 8), "reconstructing", "batch"):
-            blocks.append(
-                self._densities(self.autoencoder(self._tensor(trajectory, start, min(start + 8, len(trajectory)))))
-            )
+            relative = self.autoencoder(self._tensor(trajectory, start, min(start + 8, len(trajectory))))
+            blocks.append(self._densities(relative, trajectory.grid))
         return self._trajectory(np.concatenate(blocks), trajectory.time, trajectory, "reconstructed by the autoencoder")
 
     def _next(
@@ -339,7 +348,7 @@ class DensityEmulator:
                 for i in range(0, frames - k, 8):
                     predicted = self._next(windows[i : i + 8], seed, s * 2**32 + i, sampling_steps, context_noise)
                     decoded = augment.undo(self.autoencoder.decode(predicted, trajectory.grid.shape), turn)
-                    density[s, i : i + 8] = self._densities(decoded)
+                    density[s, i : i + 8] = self._densities(decoded, trajectory.grid)
                     bar.update(len(decoded))
         return self._trajectory(density, trajectory.time[k:], trajectory, f"one-step forecasts, seed {seed}")
 
@@ -462,7 +471,8 @@ class DensityEmulator:
             n_frames = n_frames // save_every * save_every
             atoms = None
             if conserve_atoms and (self.density_kind == "total" or self.hole_level is not None):
-                atoms = self._count_atoms(self._densities(self.autoencoder.decode(done.state[:, -1], grid.shape)))
+                begun = self._densities(self.autoencoder.decode(done.state[:, -1], grid.shape), grid)
+                atoms = self._count_atoms(begun)
             every = (save_every, stat_every)
 
             def draw(state: Tensor, first: int, end: int, attempts: NDArray[np.intp]) -> tuple[Made, NDArray[np.bool_]]:
@@ -517,7 +527,7 @@ class DensityEmulator:
             if not (wanted or (atoms is not None and frame + 1 == end)):
                 made.append((state, None))
                 continue
-            density = self._densities(self.autoencoder.decode(new, grid.shape))
+            density = self._densities(self.autoencoder.decode(new, grid.shape), grid)
             if not np.isfinite(density).all():
                 raise NonFiniteError(
                     f"frame {frame} of the rollout is not a number: the emulator is unfit for this context."
@@ -556,7 +566,7 @@ class DensityEmulator:
             latents = torch.stack([self.autoencoder.encode(one) for one in frames])
         else:
             latents = self._from_nothing(n_samples, seed)
-        seen = self._densities(self.autoencoder.decode(latents[:, -1], grid.shape))
+        seen = self._densities(self.autoencoder.decode(latents[:, -1], grid.shape), grid)
         statistics = RunningStatistics(grid, self.n_electrons, n_samples, log_range(seen))
         return Progress(0, latents.expand(n_samples, *latents.shape[1:]).contiguous(), statistics)
 
@@ -578,6 +588,8 @@ class DensityEmulator:
         tensors |= {f"dynamics.{k}": v for k, v in self.dynamics.state_dict().items()}
         if self.value_map is not None:
             tensors |= {k: torch.from_numpy(getattr(self.value_map, k.split(".")[1])) for k in _KNOTS}
+        if self.frozen_cores is not None:
+            tensors |= {f"frozen_cores.{k}": torch.from_numpy(getattr(self.frozen_cores, k)) for k in _CORES}
         return tensors
 
     def save(self, path: str | Path) -> Path:
@@ -656,10 +668,12 @@ class DensityEmulator:
                 raise ModelFileError(
                     f"{folder / 'weights.safetensors'}: holds NaN or infinite weights; retrain or copy it anew."
                 )
+            grid = PeriodicGrid(np.array(description["cell"]), tuple(description["grid"]))
+            cores = [weights[f"frozen_cores.{k}"].numpy() for k in _CORES if f"frozen_cores.{k}" in weights]
             return cls(
                 autoencoder,
                 dynamics,
-                grid=PeriodicGrid(np.array(description["cell"]), tuple(description["grid"])),
+                grid=grid,
                 frame_interval=description["frame_interval_fs"],
                 density_kind=description["density_kind"],
                 n_electrons=description["n_electrons"],
@@ -668,6 +682,7 @@ class DensityEmulator:
                 noise_gain=description.get("noise_gain", 1.0),
                 variance_relaxation=description.get("variance_relaxation", 0.0),
                 hole_level=description.get("hole_level"),
+                frozen_cores=FrozenCores(grid, *cores) if cores else None,
                 value_map=ValueMap(*(weights[k] for k in _KNOTS)) if _KNOTS[0] in weights else None,
                 provenance=description["provenance"],
             )

@@ -265,3 +265,25 @@ def test_a_rollout_of_the_total_density_from_nothing_looks_like_aimd(total):
     found, expected = (t.structure_factor(k_max=6.0) for t in (generated, aimd))
     ratio = (found.mean([d for d in ("sample",) if d in found.dims]) / expected).values
     assert 0.6 < ratio.min() and ratio.max() < 1.6
+
+
+def test_known_cores_are_written_in_on_the_grid_of_the_training_data_alone(total, tmp_path):
+    here = edviz.load_sample("lithium-800K", density="total").split("test")[:1]
+    wider = edviz.DensityTrajectory.from_arrays(
+        here.density.values / 1.01**3, 1.01 * here.grid.cell, numbers=here.ds["numbers"].values, density_kind="total"
+    )
+    twin = edviz.load_emulator(total.save(tmp_path / "twin"))
+    written = twin.reconstruct(here).density.values
+    np.testing.assert_array_equal(written, total.reconstruct(here).density.values)
+    there = twin.reconstruct(wider, allow_mismatch=True).density.values
+    twin.frozen_cores = None
+    assert not np.allclose(twin.reconstruct(here).density.values, written, rtol=1e-3)
+    np.testing.assert_array_equal(twin.reconstruct(wider, allow_mismatch=True).density.values, there)
+    contrast = written.std() / written.mean(dtype=np.float64)
+    assert contrast == pytest.approx(float(here.density.std() / here.density.mean()), rel=1e-3)
+
+
+def test_a_frame_that_is_not_finite_ends_a_rollout_with_cores_too(total, monkeypatch):
+    monkeypatch.setattr(total.autoencoder, "decode", lambda latent, shape=None: torch.full((1, *shape), torch.nan))
+    with pytest.raises(NonFiniteError):
+        total.rollout(edviz.load_sample("lithium-800K", density="total").split("test")[:3], 1, conserve_atoms=False)

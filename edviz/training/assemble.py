@@ -16,6 +16,7 @@ from edviz.errors import GridMismatchError, MissingDataError, SchemaError, Train
 from edviz.io import open as open_trajectory
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
+from edviz.models.frozen_cores import FrozenCores
 from edviz.models.value_map import ValueMap
 from edviz.training.config import TrainingConfig
 from edviz.training.data import stored_frames_per_step
@@ -176,13 +177,21 @@ def _origin(run: RunDirectory) -> dict[str, Any]:
 
 
 def _calibrate(emulator: DensityEmulator, training: DensityTrajectory) -> None:
-    """Set what depends on how the autoencoder decodes: the map of its values, the level at which holes are atoms."""
+    """Set what depends on how the autoencoder decodes: known cores, the map of its values, the level of the holes."""
+    emulator.frozen_cores = emulator.value_map = None
     frames = training[:: -(-len(training) // _DECODED)]
     decoded, true = emulator.reconstruct(frames).density.values, frames.density.values
-    values = decoded / decoded.mean((1, 2, 3), keepdims=True), true / true.mean((1, 2, 3), keepdims=True)
-    found = ValueMap.fit(*values)
-    if np.abs(found(values[0]) - values[1]).mean() <= _COST * np.abs(values[0] - values[1]).mean():
-        emulator.value_map = found
+    ours, theirs = (x / x.mean((1, 2, 3), keepdims=True, dtype=np.float64) for x in (decoded, true))
+
+    def better(other: NDArray[np.float64]) -> bool:
+        return bool(np.abs(other - theirs).mean() <= _COST * np.abs(ours - theirs).mean())
+
+    cores = FrozenCores.fit(ours, theirs, training.grid)
+    if cores is not None and better(with_cores := cores(ours)):
+        emulator.frozen_cores, ours = cores, with_cores
+    values = ValueMap.fit(ours, theirs)
+    if better(values(ours)):
+        emulator.value_map = values
     emulator.hole_level = _hole_level(training, decoded, true)
 
 

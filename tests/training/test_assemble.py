@@ -65,14 +65,19 @@ def test_other_data_than_the_run_was_started_with_are_noticed(frames, tmp_path):
             open_data(run.directory)
 
 
-def test_the_bundled_emulator_is_calibrated_as_a_trained_one_would_be():
-    emulator, training = edviz.load_emulator("lithium-800K"), training_part(edviz.load_sample("lithium-800K"))
-    level, found = emulator.hole_level, emulator.value_map
-    emulator.hole_level = emulator.value_map = None
-    _calibrate(emulator, training)
-    assert emulator.hole_level == pytest.approx(level)
+@pytest.mark.parametrize("density", ["valence", "total"])
+def test_the_bundled_emulators_are_calibrated_as_trained_ones_would_be(density):
+    emulator = edviz.load_emulator("lithium-800K", density=density)
+    level, cores, found = emulator.hole_level, emulator.frozen_cores, emulator.value_map
+    emulator.hole_level = None
+    _calibrate(emulator, training_part(edviz.load_sample("lithium-800K", density=density)))
+    assert emulator.hole_level == (pytest.approx(level) if density == "valence" else None)
     np.testing.assert_allclose(emulator.value_map.generated, found.generated, rtol=1e-4)
     np.testing.assert_allclose(emulator.value_map.true, found.true, rtol=1e-6)
+    assert (cores is None) == (emulator.frozen_cores is None) == (density == "valence")  # holes are no cores
+    if cores is not None:
+        np.testing.assert_allclose(emulator.frozen_cores.profile, cores.profile, atol=1e-6)
+        np.testing.assert_allclose(emulator.frozen_cores.gain, cores.gain, atol=1e-3)
 
 
 def test_an_autoencoder_that_loses_atoms_does_not_count_them(lithium):
