@@ -68,6 +68,7 @@ def measure(data: edviz.DensityTrajectory, share: float, length: float, out: Pat
         diffusion_steps=diffusion,
         decoder_steps=decoder,
         augmented_copies=4,
+        thermostat_frames=0,  # newer than the table
     )
     run = edviz.TrainingRun(folder).resume() if (folder / "config.json").exists() else None
     emulator = (run or edviz.train(part, config, out=folder)).wait().emulator()

@@ -121,8 +121,12 @@ class LatentDynamics(nn.Module):
         self.latent_mean.copy_(channel.mean(1))
         self.latent_std.copy_(channel.std(1))
         self.step_std.copy_(latents.diff(dim=0).transpose(0, 1).flatten(1).std(1) / channel.std(1))
+        self.band_power.copy_(self.log_power(latents).exp())
+
+    def log_power(self, latents: Tensor) -> Tensor:
+        """Mean over latents (T, C, a, b, c) of the logarithm of the power in each band of wave numbers, (C, BANDS)."""
         power = torch.cat([self._waves(self.normalise(part))[2] for part in latents.split(256)])
-        self.band_power.copy_(power.clamp_min(1e-30).log().mean(0).exp())
+        return power.clamp_min(1e-30).log().mean(0)
 
     def normalise(self, latent: Tensor) -> Tensor:
         """Model units to zero mean, unit standard deviation a channel; channels at axis -4."""

@@ -128,6 +128,13 @@ class TrainingConfig:
     variance_relaxation: float = _number(
         0.15, 0.0, 1.0, "1/frame", "rate at which the power of a rollout's latent is pulled to the training data's"
     )
+    thermostat_frames: int = _integer(
+        200,
+        0,
+        10**6,
+        "frames",
+        "frames of four rollouts after training, by which what that power is pulled to is corrected; 0 = not corrected",
+    )
     # both stages
     weight_decay: float = _number(1e-3, 0.0, 1.0, "", "AdamW weight decay")
     average_decay: float = _number(0.995, 0.0, 0.99999, "", "decay a step of the averaged weights that are used")
@@ -240,6 +247,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decoder_minutes": 0.5,
         "augmented_copies": 2,
         "diffusion_blocks": 2,
+        "thermostat_frames": 40,
     },
     "small": {"autoencoder_steps": 2500, "diffusion_steps": 3000},
     "paper": {

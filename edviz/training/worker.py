@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -36,6 +37,7 @@ from edviz.training.loop import REPORT_SECONDS, StopRequested, train_stage
 from edviz.training.previews import reconstruction_preview, rollout_preview
 from edviz.training.processes import require_devices
 from edviz.training.stages import AutoencoderStage, DecoderStage, DiffusionStage, encode_copies
+from edviz.training.thermostat import tune_thermostat
 
 __all__ = ["computes_in_bf16", "emulates_bf16", "main", "make_fabric", "train"]
 
@@ -130,13 +132,33 @@ def train(run: RunDirectory, fabric: Fabric, config: TrainingConfig) -> None:
         third = DecoderStage(config, grid, fit, validation, autoencoder)
         train_stage(third, config, run, fabric, requests, show_both)
     if chief:
-        assemble_emulator(run).save(run["emulator"])
+        emulator = assemble_emulator(run).to(fabric.device)
+        if config.thermostat_frames > 0 and config.variance_relaxation > 0:
+            latents = torch.from_numpy(bank[0, ::stride].astype(np.float32))
+            report = _reporter(run, requests, "tuning rollouts", config.thermostat_frames)
+            tune_thermostat(emulator, latents, config.thermostat_frames, config.seed, report)
+        emulator.save(run["emulator"])
         run.write_status(state="finished", stage="done", progress=1.0, seconds_left=0.0)
 
 
 def _free(model: Any) -> Any:
     """A loaded model, made trainable."""
     return model.train().requires_grad_(True)
+
+
+def _reporter(run: RunDirectory, requests: Requests, stage: str, total: int) -> Callable[[int], None]:
+    """To be told how far a stage without checkpoints is; ends it where that was asked for."""
+    told = -1e9
+
+    def report(done: int) -> None:
+        nonlocal told
+        if requests.look():
+            raise StopRequested
+        if time.monotonic() - told > REPORT_SECONDS:
+            told = time.monotonic()
+            run.write_status(state="running", stage=stage, step=done, steps=total, progress=done / total)
+
+    return report
 
 
 def _latent_shape(autoencoder: Autoencoder, block: FrameBlock) -> tuple[int, ...]:
@@ -171,18 +193,7 @@ def _encode(
     target = run[name]
     if target.exists():
         return
-    total = copies * len(block)
-
-    told = -1e9
-
-    def report(done: int) -> None:
-        nonlocal told
-        if requests.look():
-            raise StopRequested
-        if time.monotonic() - told > REPORT_SECONDS:
-            told = time.monotonic()
-            run.write_status(state="running", stage="encoding", step=done, steps=total, progress=done / total)
-
+    report = _reporter(run, requests, "encoding", copies * len(block))
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         shape = (copies, len(block), *_latent_shape(autoencoder, block))

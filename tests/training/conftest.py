@@ -26,6 +26,7 @@ QUICK = TrainingConfig(
     decoder_steps=12,
     decoder_batch=2,
     augmented_copies=2,
+    thermostat_frames=4,
     checkpoint_seconds=0.05,
     validate_every=5,
 )

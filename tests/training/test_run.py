@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import edviz
 from edviz.errors import GridMismatchError, MissingDataError, TrainingError
+from edviz.training.assemble import assemble_emulator
 from edviz.training.config import TrainingConfig
 from tests.training.conftest import QUICK
 
@@ -44,6 +45,8 @@ def test_a_run_returns_at_once_finishes_and_gives_an_emulator(finished, frames):
     emulator = finished.emulator()
     assert emulator.frame_interval == 10.0
     assert emulator.provenance["config"] == QUICK.to_dict()
+    untuned = assemble_emulator(finished.directory)
+    assert not torch.equal(emulator.dynamics.band_power, untuned.dynamics.band_power)
     generated = emulator.rollout(edviz.open(frames)[:5], n_frames=3, n_samples=2)
     assert generated.density.shape == (2, 3, 16, 16, 16)
 
@@ -193,7 +196,9 @@ def test_with_no_steps_for_the_others_the_decoder_alone_is_trained_on(finished, 
     run = edviz.train(frames, config, out=tmp_path / "refined", device="cpu", start_from=finished).wait()
     expected, found = weights(finished), weights(run)
     changed = {name for name, value in expected.items() if not np.array_equal(found[name], value)}
-    assert changed and all(name.startswith(("autoencoder.decoder", "value_map")) for name in changed)
+    assert changed and all(
+        name.startswith(("autoencoder.decoder", "value_map", "dynamics.band_power")) for name in changed
+    )
 
 
 @pytest.mark.usefixtures("forked")

@@ -20,7 +20,7 @@ traj = edviz.load_sample("lithium-800K")[400:460].resample_grid((16, 16, 16))
 config = edviz.TrainingConfig(
     fine_channels=8, coarse_channels=16, autoencoder_batch=2, autoencoder_steps=1000000, diffusion_steps=40,
     diffusion_batch=2, diffusion_channels=16, diffusion_blocks=1, augmented_copies=1, checkpoint_seconds=1,
-    validate_every=10, decoder_steps=20,
+    validate_every=10, decoder_steps=20, thermostat_frames=4,
 )
 run = edviz.train(traj, config, out="runs/li", device="cpu")
 panel = run.panel()
