@@ -87,6 +87,11 @@ class PeriodicGrid:
         """(3, 3) rows are the reciprocal lattice vectors, ``a_i . b_j = 2 pi delta_ij``, 1/angstrom."""
         return np.asarray(2 * np.pi * np.linalg.inv(self.cell).T, dtype=np.float64)
 
+    @cached_property
+    def heights(self) -> NDArray[np.float64]:
+        """(3,) distance between the faces that a, b, c join, ``2 pi / |b_i|``, angstrom."""
+        return np.asarray(2 * np.pi / np.linalg.norm(self.reciprocal, axis=1), dtype=np.float64)
+
     def k_vectors(self, half: bool = False) -> NDArray[np.float64]:
         """Wave vectors of the discrete Fourier transform.
 
@@ -133,6 +138,26 @@ class PeriodicGrid:
         fractional -= np.floor(fractional)
         fractional[fractional >= 1.0] = 0.0  # -1e-17 - floor(-1e-17) rounds to 1
         return self.to_cartesian(fractional)
+
+    def nearest_image(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The shortest periodic image of each difference (..., 3), in any cell, angstrom."""
+        fractional = self.to_fractional(differences)
+        result: NDArray[np.float64] = (fractional - np.rint(fractional)) @ self.cell
+        # Rounding gives the shortest image if it is shorter than half the smallest height of the cell.
+        doubtful = (result**2).sum(axis=-1) > (0.5 * self.heights.min()) ** 2
+        if doubtful.any():
+            flat = result[doubtful]
+            reach = np.sqrt((flat**2).sum(axis=-1).max())
+            bounds = np.floor(reach / self.heights + 0.5).astype(int)
+            shifts = np.stack(np.meshgrid(*[np.arange(-b, b + 1) for b in bounds], indexing="ij"), axis=-1)
+            vectors = shifts.reshape(-1, 3) @ self.cell
+            best = flat.copy()
+            for vector in vectors:
+                image = flat + vector
+                shorter = (image**2).sum(axis=-1) < (best**2).sum(axis=-1)
+                best[shorter] = image[shorter]
+            result[doubtful] = best
+        return result
 
     def matches(self, other: PeriodicGrid, tol: float = 1e-4) -> bool:
         """Whether the other grid has the same shape and, within `tol` angstrom, the same cell."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase.geometry import find_mic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import resample
@@ -26,6 +27,9 @@ def test_geometry():
     assert grid.n_points == 240
     assert grid.voxel_volume == pytest.approx(grid.volume / 240)
     assert grid.spacings == pytest.approx([5 / 6, np.hypot(1, 4.5) / 5, np.linalg.norm(SKEWED[2]) / 8])
+    assert grid.heights == pytest.approx(
+        grid.volume / np.linalg.norm(np.cross(SKEWED[[1, 2, 0]], SKEWED[[2, 0, 1]]), axis=1)
+    )
     assert grid.cell @ grid.reciprocal.T == pytest.approx(2 * np.pi * np.eye(3))
     assert "6 x 5 x 8" in repr(grid)
 
@@ -199,3 +203,11 @@ def test_resampling_keeps_the_dtype():
 def test_resampling_refuses_nonsense(old, new):
     with pytest.raises(SchemaError):
         fourier_resample(np.ones(old), new)
+
+
+def test_nearest_image_is_ase_s():
+    cell = np.array([[4.0, 0.0, 0.0], [3.7, 1.5, 0.0], [-3.0, 1.4, 2.0]])  # far from reduced
+    differences = np.random.default_rng(0).uniform(-20, 20, (500, 3))
+    grid = PeriodicGrid(cell, (1, 1, 1))
+    found = np.linalg.norm(grid.nearest_image(differences), axis=-1)
+    np.testing.assert_allclose(found, find_mic(differences, cell)[1], atol=1e-9)

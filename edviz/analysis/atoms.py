@@ -219,7 +219,7 @@ class Tracker:
             raise MissingDataError(f"the first frame has {len(sites)} {kind} but there are {self.n} atoms")
         self.reach = REACH * (grid.volume / self.n) ** (1 / 3) if reach is None else reach
         if reach is None and self.n > 1:
-            apart = np.linalg.norm(_nearest(grid, sites[:, None] - sites[None]), axis=-1)
+            apart = np.linalg.norm(grid.nearest_image(sites[:, None] - sites[None]), axis=-1)
             self.reach = min(self.reach, 0.5 * float(apart[np.triu_indices(self.n, 1)].min()))
         self.start = _numbered(grid, sites, elements, kind, first, stored, self.reach)
         self.track = np.full((n_frames, self.n, 3), np.nan)
@@ -238,7 +238,7 @@ class Tracker:
             atoms, chosen, distances = _assign(self.grid, expected, sites)
             near = distances <= self.reach
             atoms, chosen = atoms[near], chosen[near]
-            moved[atoms] = _nearest(self.grid, sites[chosen] - expected[atoms])
+            moved[atoms] = self.grid.nearest_image(sites[chosen] - expected[atoms])
             self.found[frame, atoms] = True
         found = self.found[frame]
         position = np.where(found[:, None], expected + moved, self.last)
@@ -297,7 +297,7 @@ def _numbered(
     if stored is not None:
         _, chosen, distances = _assign(grid, stored, sites)
         if distances.max() <= reach:
-            return stored + _nearest(grid, sites[chosen] - stored)
+            return stored + grid.nearest_image(sites[chosen] - stored)
     if len(np.unique(elements)) == 1:
         return sites
     if kind != "maxima":
@@ -311,33 +311,10 @@ def _numbered(
     return ordered
 
 
-def _nearest(grid: PeriodicGrid, differences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The shortest periodic image of each difference (..., 3), in any cell, angstrom."""
-    inverse = np.linalg.inv(grid.cell)
-    fractional = differences @ inverse
-    result: NDArray[np.float64] = (fractional - np.rint(fractional)) @ grid.cell
-    # Rounding gives the shortest image if it is shorter than half the smallest height of the cell.
-    heights = 2 * np.pi / np.linalg.norm(grid.reciprocal, axis=1)
-    doubtful = (result**2).sum(axis=-1) > (0.5 * heights.min()) ** 2
-    if doubtful.any():
-        flat = result[doubtful]
-        reach = np.sqrt((flat**2).sum(axis=-1).max())
-        bounds = np.floor(reach / heights + 0.5).astype(int)
-        shifts = np.stack(np.meshgrid(*[np.arange(-b, b + 1) for b in bounds], indexing="ij"), axis=-1).reshape(-1, 3)
-        vectors = shifts @ grid.cell
-        best = flat.copy()
-        for vector in vectors:
-            image = flat + vector
-            shorter = (image**2).sum(axis=-1) < (best**2).sum(axis=-1)
-            best[shorter] = image[shorter]
-        result[doubtful] = best
-    return result
-
-
 def _assign(
     grid: PeriodicGrid, points: NDArray[np.float64], sites: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
     """One-to-one matches of least total distance: numbers of points, of sites, and how far apart."""
-    distances = np.linalg.norm(_nearest(grid, points[:, None] - sites[None]), axis=-1)
+    distances = np.linalg.norm(grid.nearest_image(points[:, None] - sites[None]), axis=-1)
     rows, columns = linear_sum_assignment(distances)
     return rows, columns, distances[rows, columns]

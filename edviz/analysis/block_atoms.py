@@ -54,8 +54,7 @@ def atoms_to_find(reference: DensityTrajectory) -> tuple[int, str]:
 
 def pair_distances(grid: PeriodicGrid) -> NDArray[np.float64]:
     """Middles of the shells of g(r) up to the largest sphere in the cell, angstrom."""
-    heights = 2 * np.pi / np.linalg.norm(grid.reciprocal, axis=1)
-    n_shells = int(np.floor(0.5 * float(heights.min()) / DR + 1e-9))
+    n_shells = int(np.floor(0.5 * float(grid.heights.min()) / DR + 1e-9))
     return DR * (np.arange(n_shells, dtype=np.float64) + 0.5)
 
 

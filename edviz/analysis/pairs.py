@@ -65,7 +65,7 @@ def pair_distribution(
     n_samples, n_frames, n_atoms = samples.shape[:3]
     if n_atoms < 2:
         raise ArgumentError(f"a pair distribution needs two atoms; there is {n_atoms}")
-    heights = 2 * np.pi / np.linalg.norm(grid.reciprocal, axis=1)
+    heights = grid.heights
     r_max = 0.5 * float(heights.min()) if r_max is None else float(r_max)
     n_shells = int(np.floor(r_max / dr + 1e-9)) if dr > 0 else 0
     if n_shells < 1:

@@ -1,8 +1,8 @@
 """Frozen cores written into decoded densities: what does not change from atom to atom need not be learned.
 
 In a total density from pseudopotentials every atom carries the same core, and near its centre the density is a function
-of the distance alone: in liquid lithium at 800 K to 0.05 % out to 0.2 angstrom. A decoder knows it to 0.3 %, a
-rollout's latents to 0.9 %, and by that a classifier tells every frame. So each decoded frame is compared with atoms at
+of the distance alone: in liquid lithium at 800 K to 0.03 % out to 0.2 angstrom. A decoder knows it to 0.3 %, a
+rollout's latents to 0.8 %, and by that a classifier tells every frame. So each decoded frame is compared with atoms at
 its own maxima, and
 
 1. each atom's amplitude, the projection of the density near the maximum on the mean profile, is set to one; what that
@@ -42,8 +42,13 @@ class _Near(NamedTuple):
     """Grid points near atoms, flat, one entry a point and atom."""
 
     points: NDArray[np.intp]
-    distances: NDArray[np.float64]
     owner: NDArray[np.intp]
+    core: NDArray[np.float64]
+    """The mean profile there."""
+    fade: NDArray[np.float64]
+    """One within the inner radius, zero at the outer one."""
+    measured: NDArray[np.bool_]
+    """Within the inner radius."""
     n_sites: int
 
 
@@ -91,8 +96,6 @@ class FrozenCores:
             raise ArgumentError(f"frozen cores for this grid have {shells[0]} shells of abs(k).")
         if not ((self.gain >= 0) & (self.gain <= 1)).all():
             raise ArgumentError("the gains of frozen cores lie between 0 and 1.")
-        reach = np.ceil(self.outer * np.linalg.norm(grid.reciprocal, axis=1) / (2 * np.pi) * grid.shape).astype(int) + 1
-        self._box = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1).reshape(-1, 3)
 
     @property
     def inner(self) -> float:
@@ -128,23 +131,25 @@ class FrozenCores:
             return None
         closest = min(_closest(one, grid) for one in sites)
         profile, inner, outer = _profile(theirs, sites, grid, closest / 2)
-        shell = _shells(grid)
-        blank = np.ones(int(shell.max()) + 1)
+        blank = np.ones(int(_shells(grid).max()) + 1)
         cores = cls(grid, profile, blank, blank, (inner, outer, _FLOOR * min(x.min() for x in theirs)))
+        near, near_found = ([cores._around(one) for one in where] for where in (sites, found))
         scatter = [
-            np.std([cores._amplitudes(x, cores._around(at)) for x, at in zip(frames, where, strict=True)])
-            for frames, where in ((theirs, sites), (ours, found))
+            np.std([cores._amplitudes(x, one) for x, one in zip(frames, around, strict=True)])
+            for frames, around in ((theirs, near), (ours, near_found))
         ]
         if scatter[0] > _FROZEN * scatter[1]:
             return None
-        waves = [structure_amplitude(one, grid) for one in sites]
-        overlap = cores._sum((np.fft.rfftn(x) * w.conj()).real for x, w in zip(theirs, waves, strict=True))
-        power = cores._sum(np.abs(w) ** 2 for w in waves)
+        atoms, atoms_found = ([structure_amplitude(one, grid) for one in where] for where in (sites, found))
+        waves = [np.fft.rfftn(x) for x in theirs]
+        overlap = cores._sum((x * one.conj()).real for x, one in zip(waves, atoms, strict=True))
+        power = cores._sum(np.abs(one) ** 2 for one in atoms)
         cores.form_factor = np.divide(overlap, power, out=np.zeros(len(blank)), where=power > 0)
-        mended = [cores._with_amplitudes(x, cores._around(at)) for x, at in zip(ours, found, strict=True)]
+        factor = cores.form_factor[cores._shell]
+        mended = [np.fft.rfftn(cores._with_amplitudes(x, one)) for x, one in zip(ours, near_found, strict=True)]
         right, wrong = (
-            cores._sum(np.abs(cores._deviation(x, at)[1]) ** 2 for x, at in zip(frames, where, strict=True))
-            for frames, where in ((theirs, sites), (mended, found))
+            cores._sum(np.abs(x - one * factor) ** 2 for x, one in zip(frames, where, strict=True))
+            for frames, where in ((waves, atoms), (mended, atoms_found))
         )
         ratio = np.divide(right, wrong, out=np.ones(len(blank)), where=wrong > 0)
         cores.gain = np.sqrt(np.minimum(ratio, 1.0))
@@ -163,54 +168,41 @@ class FrozenCores:
         if not len(sites):
             return values
         near = self._around(sites)
-        base, deviation = self._deviation(self._with_amplitudes(values, near), sites)
-        waves = base + self.gain[self._shell] * deviation
+        atoms = structure_amplitude(sites, self.grid) * self.form_factor[self._shell]
+        deviation = np.fft.rfftn(self._with_amplitudes(values, near)) - atoms
+        waves = atoms + self.gain[self._shell] * deviation
         damped = np.fft.irfftn(waves, s=self.grid.shape, axes=(0, 1, 2))
         result: NDArray[np.float64] = np.maximum(self._with_amplitudes(damped, near), self.floor)
         return result
 
     def _around(self, sites: NDArray[np.float64]) -> _Near:
         """Grid points within `outer` of each site."""
-        shape = np.array(self.grid.shape)
-        fractional = self.grid.to_fractional(sites) * shape
-        base = np.rint(fractional).astype(int)
-        points = base[:, None] + self._box
-        distances = np.linalg.norm(((points - fractional[:, None]) / shape) @ self.grid.cell, axis=-1)
-        owner, which = np.nonzero(distances < self.outer)
-        numbers = np.ravel_multi_index(tuple(np.moveaxis(points[owner, which] % shape, -1, 0)), self.grid.shape)
-        return _Near(numbers, distances[owner, which], owner, len(sites))
+        points, distances, owner = _points_within(self.grid, sites, self.outer)
+        fade = np.clip((self.outer - distances) / (self.outer - self.inner), 0.0, 1.0)
+        return _Near(points, owner, self._at(distances), fade, distances < self.inner, len(sites))
 
     def _at(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """The mean profile."""
-        result: NDArray[np.float64] = np.exp(chebyshev.chebval(2 * (distances / self.outer) ** 2 - 1, self.profile))
-        return result
+        return _evaluate(self.profile, distances, self.outer)
 
     def _amplitudes(self, values: NDArray[np.float64], near: _Near) -> NDArray[np.float64]:
         """Each atom's amplitude less one, by least squares in which the centre counts most; 0 if no point is near."""
-        use = near.distances < self.inner
-        core, atom = self._at(near.distances[use]), near.owner[use]
+        use = near.measured
+        core, atom = near.core[use], near.owner[use]
         above = np.bincount(atom, core**3 * (values.ravel()[near.points[use]] - core), near.n_sites)
         weight = np.bincount(atom, core**4, near.n_sites)
         return np.divide(above, weight, out=np.zeros(near.n_sites), where=weight > 0)
 
     def _with_amplitudes(self, values: NDArray[np.float64], near: _Near) -> NDArray[np.float64]:
         """All amplitudes one, and the mean what it was."""
-        fade = np.clip((self.outer - near.distances) / (self.outer - self.inner), 0.0, 1.0)
-        excess = self._amplitudes(values, near)[near.owner] * self._at(near.distances) * fade
+        excess = self._amplitudes(values, near)[near.owner] * near.core * near.fade
         result = values.ravel().copy()
         np.subtract.at(result, near.points, excess)
         between = np.ones_like(result)
-        np.subtract.at(between, near.points, fade)
+        np.subtract.at(between, near.points, near.fade)
         between = between.clip(0.0) * result
         result += between * (excess.sum() / between.sum())
         return result.reshape(values.shape)
-
-    def _deviation(
-        self, values: NDArray[np.float64], sites: NDArray[np.float64]
-    ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-        """Waves of the superposed pseudo-atoms, and what the density has beside them."""
-        atoms = structure_amplitude(sites, self.grid) * self.form_factor[self._shell]
-        return atoms, np.fft.rfftn(values) - atoms
 
     def _sum(self, powers: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
         """Over each shell, of something that waves k and -k share."""
@@ -226,31 +218,59 @@ def _shells(grid: PeriodicGrid) -> NDArray[np.intp]:
     return np.asarray(np.unique(norms.round(6), return_inverse=True)[1], np.intp).reshape(norms.shape)
 
 
+def _points_within(
+    grid: PeriodicGrid, sites: NDArray[np.float64], radius: float
+) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
+    """Grid points within a radius of each site: their flat numbers, distances and the numbers of the sites."""
+    shape = np.array(grid.shape)
+    reach = np.ceil(radius / grid.heights * shape).astype(int) + 1
+    box = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1).reshape(-1, 3)
+    fractional = grid.to_fractional(sites) * shape
+    points = np.rint(fractional).astype(int)[:, None] + box
+    distances = np.linalg.norm(((points - fractional[:, None]) / shape) @ grid.cell, axis=-1)
+    owner, which = np.nonzero(distances < radius)
+    numbers = np.ravel_multi_index(tuple(np.moveaxis(points[owner, which] % shape, -1, 0)), grid.shape)
+    return numbers, distances[owner, which], owner
+
+
 def _closest(sites: NDArray[np.float64], grid: PeriodicGrid) -> float:
     """Smallest distance between two sites, or between a site and its image along an edge."""
-    fractional = grid.to_fractional(sites)
-    difference = fractional[:, None] - fractional[None]
-    distances = np.linalg.norm((difference - np.rint(difference)) @ grid.cell, axis=-1)
+    distances = np.linalg.norm(grid.nearest_image(sites[:, None] - sites[None]), axis=-1)
     distances[np.diag_indices(len(sites))] = np.linalg.norm(grid.cell, axis=1).min()
     return float(distances.min())
 
 
+def _evaluate(coefficients: NDArray[np.float64], distances: NDArray[np.float64], outer: float) -> NDArray[np.float64]:
+    """A profile at distances up to `outer`."""
+    result: NDArray[np.float64] = np.exp(chebyshev.chebval(2 * (distances / outer) ** 2 - 1, coefficients))
+    return result
+
+
 def _profile(
-    frames: Sequence[NDArray[np.float64]], sites: Sequence[NDArray[np.float64]], grid: PeriodicGrid, radius: float
+    frames: Sequence[NDArray[np.float64]], sites: Sequence[NDArray[np.float64]], grid: PeriodicGrid, outer: float
 ) -> tuple[NDArray[np.float64], float, float]:
-    """Coefficients of the mean profile, and the radii within which amplitudes are measured and act."""
-    blank = np.ones(int(_shells(grid).max()) + 1)
-    for _ in range(2):  # at first out to half the smallest distance of two atoms, to find how wide a core is
-        cores = FrozenCores(grid, [0.0], blank, blank, (radius / 2, radius, 1.0))
-        near = [cores._around(at) for at in sites]
-        distances = np.concatenate([one.distances for one in near])
-        values = np.concatenate([frame.ravel()[one.points] for frame, one in zip(frames, near, strict=True)])
-        degree = min(_DEGREE, max(1, len(values) // 10))
-        cores.profile = chebyshev.chebfit(2 * (distances / radius) ** 2 - 1, np.log(values), degree)
-        along = np.linspace(0.0, radius, 201)
-        low = np.flatnonzero(cores._at(along) < _NEAR * cores._at(along[:1]))
-        inner = float(along[low[0]]) if low.size else radius / _FADE
-        if radius <= 1.01 * _FADE * inner:
-            break
-        radius = _FADE * inner
-    return cores.profile, min(inner, cores.outer / 1.01), cores.outer
+    """Coefficients of the mean profile, and the radii within which amplitudes are measured and act.
+
+    At first out to `outer`, half the smallest distance of two atoms, to find how wide a core is; then to no more than
+    its width asks for.
+    """
+    coefficients, inner = _profile_within(frames, sites, grid, outer)
+    if outer > 1.01 * _FADE * inner:
+        outer = _FADE * inner
+        coefficients, inner = _profile_within(frames, sites, grid, outer)
+    return coefficients, min(inner, outer / 1.01), outer
+
+
+def _profile_within(
+    frames: Sequence[NDArray[np.float64]], sites: Sequence[NDArray[np.float64]], grid: PeriodicGrid, outer: float
+) -> tuple[NDArray[np.float64], float]:
+    """Coefficients of the mean profile out to `outer`, and where it has fallen to `_NEAR` of its peak."""
+    near = [_points_within(grid, one, outer) for one in sites]
+    distances = np.concatenate([distance for _, distance, _ in near])
+    values = np.concatenate([frame.ravel()[points] for frame, (points, _, _) in zip(frames, near, strict=True)])
+    degree = min(_DEGREE, max(1, len(values) // 10))
+    coefficients = chebyshev.chebfit(2 * (distances / outer) ** 2 - 1, np.log(values), degree)
+    along = np.linspace(0.0, outer, 201)
+    shape = _evaluate(coefficients, along, outer)
+    low = np.flatnonzero(shape < _NEAR * shape[0])
+    return coefficients, float(along[low[0]]) if low.size else outer / _FADE

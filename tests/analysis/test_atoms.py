@@ -6,7 +6,6 @@ from ase.geometry import find_mic
 
 import edviz
 from edviz.analysis.atoms import (
-    _nearest,
     diffusion_coefficient,
     find_atoms,
     first_peak,
@@ -136,14 +135,6 @@ def test_a_spurious_maximum_far_away_is_no_atom():
     density[2] = 0.05 + gaussians(np.vstack([positions[2, :2], elsewhere]), grid, 0.4)
     found = find_atoms(make(density), numbers=1, n_atoms=3, min_found=0.9)
     assert found.ds.attrs["found_fraction"] == pytest.approx(14 / 15)
-
-
-def test_nearest_image_is_ase_s():
-    cell = np.array([[4.0, 0.0, 0.0], [3.7, 1.5, 0.0], [-3.0, 1.4, 2.0]])  # far from reduced
-    differences = np.random.default_rng(0).uniform(-20, 20, (500, 3))
-    grid = PeriodicGrid(cell, (1, 1, 1))
-    found = np.linalg.norm(_nearest(grid, differences), axis=-1)
-    np.testing.assert_allclose(found, find_mic(differences, cell)[1], atol=1e-9)
 
 
 def test_refuses_what_it_cannot_know(lithium):
