@@ -55,10 +55,11 @@ BURN_IN = 30
 """Frames thrown away at a start from nothing: three times as long as lithium's density remembers, at 10 fs."""
 BLOCK = 20
 """Frames that are thrown away together where an atom is lost (`edviz.rejection`)."""
-_KNOTS = ("value_map.generated", "value_map.true")
-"""Names of the value map's knots among the weights."""
-_CORES = ("profile", "form_factor", "gain", "radii_and_floor")
-"""What frozen cores are made of among the weights, after "frozen_cores."."""
+_FITTED = {
+    "value_map": ("generated", "true"),
+    "frozen_cores": ("profile", "form_factor", "gain", "radii_and_floor"),
+}
+"""Parts that may be there beside the networks, and the arrays among the weights that they are made of."""
 _START_KEY = 2**40
 """Noise of a start from nothing is drawn under this and the following numbers, far from those of the frames."""
 
@@ -521,8 +522,7 @@ class DensityEmulator:
             # All rows for each attempt, since the numbers of a row must not depend on which others are drawn anew.
             drawn = {n: self._next(state, seed, frame, steps, noise, n) for n in set(attempts.tolist())}
             new = torch.stack([drawn[n][row] for row, n in enumerate(attempts.tolist())])
-            new = self.dynamics.relax(new, self.variance_relaxation)
-            state = torch.cat((state[:, 1:], new[:, None]), dim=1)
+            new, state = self.dynamics.advance(state, new, self.variance_relaxation)
             wanted = any((frame + 1) % n == 0 for n in every)
             if not (wanted or (atoms is not None and frame + 1 == end)):
                 made.append((state, None))
@@ -576,8 +576,7 @@ class DensityEmulator:
         state = self.dynamics.start(n_samples, (a, b, c), torch_generator(seed, _START_KEY))
         for frame in range(BURN_IN):
             new = self._next(state, seed, _START_KEY + 1 + frame, None, None)
-            new = self.dynamics.relax(new, self.variance_relaxation)
-            state = torch.cat((state[:, 1:], new[:, None]), dim=1)
+            _, state = self.dynamics.advance(state, new, self.variance_relaxation)
         return state
 
     # Files ----------------------------------------------------------------------------------------------------
@@ -586,10 +585,9 @@ class DensityEmulator:
         """All numbers that were fitted, by name."""
         tensors = {f"autoencoder.{k}": v for k, v in self.autoencoder.state_dict().items()}
         tensors |= {f"dynamics.{k}": v for k, v in self.dynamics.state_dict().items()}
-        if self.value_map is not None:
-            tensors |= {k: torch.from_numpy(getattr(self.value_map, k.split(".")[1])) for k in _KNOTS}
-        if self.frozen_cores is not None:
-            tensors |= {f"frozen_cores.{k}": torch.from_numpy(getattr(self.frozen_cores, k)) for k in _CORES}
+        for name, arrays in _FITTED.items():
+            if (part := getattr(self, name)) is not None:
+                tensors |= {f"{name}.{k}": torch.from_numpy(getattr(part, k)) for k in arrays}
         return tensors
 
     def save(self, path: str | Path) -> Path:
@@ -669,7 +667,10 @@ class DensityEmulator:
                     f"{folder / 'weights.safetensors'}: holds NaN or infinite weights; retrain or copy it anew."
                 )
             grid = PeriodicGrid(np.array(description["cell"]), tuple(description["grid"]))
-            cores = [weights[f"frozen_cores.{k}"].numpy() for k in _CORES if f"frozen_cores.{k}" in weights]
+            values, cores = (
+                [weights[f"{name}.{k}"].numpy() for k in arrays] if f"{name}.{arrays[0]}" in weights else None
+                for name, arrays in _FITTED.items()
+            )
             return cls(
                 autoencoder,
                 dynamics,
@@ -682,8 +683,8 @@ class DensityEmulator:
                 noise_gain=description.get("noise_gain", 1.0),
                 variance_relaxation=description.get("variance_relaxation", 0.0),
                 hole_level=description.get("hole_level"),
-                frozen_cores=FrozenCores(grid, *cores) if cores else None,
-                value_map=ValueMap(*(weights[k] for k in _KNOTS)) if _KNOTS[0] in weights else None,
+                frozen_cores=None if cores is None else FrozenCores(grid, *cores),
+                value_map=None if values is None else ValueMap(*values),
                 provenance=description["provenance"],
             )
         except (

@@ -186,6 +186,11 @@ class LatentDynamics(nn.Module):
         shape = latent.shape[-3:]
         return self.denormalise(torch.fft.irfftn(factor[..., band] * waves, s=shape, dim=GRID, norm="ortho"))
 
+    def advance(self, context: Tensor, new: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """A sampled next latent, relaxed at this rate, and the context of the one after it."""
+        new = self.relax(new, rate)
+        return new, torch.cat((context[:, 1:], new[:, None]), dim=1)
+
     def _features(self, context: Tensor) -> Tensor:
         """The last latent and the scaled steps that led to it, (B, n_context * C, a, b, c)."""
         steps = context.diff(dim=1) / self.step_std[:, None, None, None]

@@ -52,7 +52,7 @@ _LOOKED_AT = 400
 _DECODED = 64
 """Frames that are compared with what the autoencoder makes of them, at most."""
 _COST = 1.01
-"""Factor by which a map of the decoder's values may raise its error."""
+"""Factor by which known cores, or a map of the decoder's values, may raise its error."""
 
 
 def training_part(trajectory: DensityTrajectory) -> DensityTrajectory:
@@ -182,17 +182,18 @@ def _calibrate(emulator: DensityEmulator, training: DensityTrajectory) -> None:
     frames = training[:: -(-len(training) // _DECODED)]
     decoded, true = emulator.reconstruct(frames).density.values, frames.density.values
     ours, theirs = (x / x.mean((1, 2, 3), keepdims=True, dtype=np.float64) for x in (decoded, true))
-
-    def better(other: NDArray[np.float64]) -> bool:
-        return bool(np.abs(other - theirs).mean() <= _COST * np.abs(ours - theirs).mean())
-
     cores = FrozenCores.fit(ours, theirs, training.grid)
-    if cores is not None and better(with_cores := cores(ours)):
-        emulator.frozen_cores, ours = cores, with_cores
+    if cores is not None and _no_worse(written := cores(ours), ours, theirs):
+        emulator.frozen_cores, ours = cores, written
     values = ValueMap.fit(ours, theirs)
-    if better(values(ours)):
+    if _no_worse(values(ours), ours, theirs):
         emulator.value_map = values
     emulator.hole_level = _hole_level(training, decoded, true)
+
+
+def _no_worse(changed: NDArray[np.float64], decoded: NDArray[np.float64], true: NDArray[np.float64]) -> bool:
+    """Whether a change of decoded densities raises their error by less than `_COST`."""
+    return bool(np.abs(changed - true).mean() <= _COST * np.abs(decoded - true).mean())
 
 
 def _hole_level(training: DensityTrajectory, decoded: NDArray[np.floating], true: NDArray[np.floating]) -> float | None:

@@ -106,8 +106,7 @@ def rollout_preview(
             state, torch_generator(config.seed, 30, number), config.sampling_steps, config.context_noise,
             config.noise_gain,
         )  # fmt: skip
-        new = dynamics.relax(new, config.variance_relaxation)
-        state = torch.cat((state[:, 1:], new[:, None]), dim=1)
+        new, state = dynamics.advance(state, new, config.variance_relaxation)
         frames.append(autoencoder.decode(new, shape).float().cpu())
     made = torch.cat(frames)
     low, high = (float(x) for x in np.quantile(truth.clamp_min(1e-6).log10().numpy(), (1e-4, 1 - 1e-4)))

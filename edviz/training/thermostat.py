@@ -68,8 +68,7 @@ def tune_thermostat(
             state, generator, n_steps=emulator.sampling_steps, context_noise=emulator.context_noise,
             noise_gain=emulator.noise_gain,
         )  # fmt: skip
-        new = dynamics.relax(new, emulator.variance_relaxation)
-        state = torch.cat((state[:, 1:], new[:, None]), dim=1)
+        new, state = dynamics.advance(state, new, emulator.variance_relaxation)
         if frame >= int(_BURN_IN * n_frames):
             kept.append(new)
     missing = dynamics.log_power(latents) - dynamics.log_power(torch.cat(kept))

@@ -1,6 +1,8 @@
 // A training run as its directory tells it: curves, pictures, buttons. Plain JavaScript, nothing is fetched or built.
 
 const STAGES = ["autoencoder", "diffusion", "decoder"];
+// What goes on between stages: the stage that shows it, and its name there.
+const BETWEEN = { encoding: ["diffusion", "encoding latents"], "tuning rollouts": ["decoder", "tuning rollouts"], done: ["decoder"] };
 const SILENCE_SECONDS = 15;
 
 const TITLES = {
@@ -122,7 +124,7 @@ function render({ model, el }) {
   notice.dataset.edviz = "notice";
   form.append(apply, notice);
 
-  const current = (state) => (STAGES.includes(state.stage) ? state.stage : ({ done: "decoder", encoding: "diffusion", "tuning rollouts": "decoder" }[state.stage] ?? "autoencoder"));
+  const current = (state) => (STAGES.includes(state.stage) ? state.stage : (BETWEEN[state.stage]?.[0] ?? "autoencoder"));
   const shown = (state) => {
     const wanted = chosen ?? current(state);
     return chosen || state.curves?.[wanted] ? wanted : (STAGES.findLast((name) => state.curves?.[name]) ?? "autoencoder");
@@ -135,8 +137,8 @@ function render({ model, el }) {
         const button = element("button", shown(state) === name ? "chosen" : "");
         button.dataset.edviz = `stage-${name}`;
         const now = state.stage === name ? (state.progress ?? 0) : state.state === "finished" || i < at || state.stage === "done" ? 1 : 0;
-        const between = { encoding: ["diffusion", "encoding latents"], "tuning rollouts": ["decoder", "tuning rollouts"] }[state.stage];
-        const text = between?.[0] === name ? `${between[1]}, ${Math.round(100 * (state.progress ?? 0))} %` : `${Math.round(100 * now)} %`;
+        const [place, label] = BETWEEN[state.stage] ?? [];
+        const text = place === name && label ? `${label}, ${Math.round(100 * (state.progress ?? 0))} %` : `${Math.round(100 * now)} %`;
         button.append(element("b", "", name), element("span", "", text));
         const bar = element("i");
         bar.style.width = `${100 * now}%`;
