@@ -281,7 +281,14 @@ class DensityEmulator:
         return self._trajectory(np.concatenate(blocks), trajectory.time, trajectory, "reconstructed by the autoencoder")
 
     def _next(
-        self, context: Tensor, seed: int, frame: int, steps: int | None, noise: float | None, attempt: int = 0
+        self,
+        context: Tensor,
+        seed: int,
+        frame: int,
+        steps: int | None,
+        noise: float | None,
+        attempt: int = 0,
+        known: int | None = None,
     ) -> Tensor:
         """One generated latent a row; the noise depends on (seed, frame, attempt) alone."""
         return self.dynamics.sample(
@@ -290,6 +297,7 @@ class DensityEmulator:
             n_steps=self.sampling_steps if steps is None else steps,
             context_noise=self.context_noise if noise is None else noise,
             noise_gain=self.noise_gain,
+            known=known,
         )
 
     @torch.no_grad()
@@ -386,8 +394,9 @@ class DensityEmulator:
         context : DensityTrajectory, or a list of them, or None
             The last n_context frames start every sample; a list starts each sample with its own. Any run at the
             conditions of the training data will do. Finer frame intervals that divide are subsampled with a notice.
-            None starts from nothing: the first latents are drawn by the model (`LatentDynamics.start`), and the clock
-            starts at 0 after BURN_IN frames, which are thrown away. Only emulators trained with cut contexts can.
+            Emulators trained with cut contexts take fewer frames as well, down to `dynamics.least_context`. Where that
+            is 0, None starts from nothing: the first latents are drawn by the model (`LatentDynamics.start`), and the
+            clock starts at 0 after BURN_IN frames, which are thrown away.
         n_frames : int
             Frames to generate (the context's are not repeated), rounded down to a multiple of `save_every`.
         n_samples : int, optional
@@ -440,7 +449,7 @@ class DensityEmulator:
         _check_numbers(n_frames, n_samples, save_every, stat_every, 1 if context is None else len(given))
         starts = self._starts(given, allow_mismatch)
         grid, clock = (starts[0].grid, _clock(starts)) if starts else (self.grid, 0.0)
-        frames = [self._tensor(one, 0, self.n_context) for one in starts]
+        frames = [self._tensor(one, 0, len(one)) for one in starts]
         settings = {
             "emulator": fingerprint(self._tensors().items()),
             "context": fingerprint((str(clock), one) for one in frames),
@@ -477,7 +486,10 @@ class DensityEmulator:
             every = (save_every, stat_every)
 
             def draw(state: Tensor, first: int, end: int, attempts: NDArray[np.intp]) -> tuple[Made, NDArray[np.bool_]]:
-                return self._draw(state, first, end, attempts, grid, seed, sampling_steps, context_noise, every, atoms)
+                known = len(frames[0]) if frames else self.n_context
+                return self._draw(
+                    state, first, end, attempts, grid, seed, sampling_steps, context_noise, every, atoms, known
+                )
 
             blocks: Iterator[tuple[Made, NDArray[np.intp]]]
             if atoms is None:
@@ -510,17 +522,18 @@ class DensityEmulator:
         noise: float | None,
         every: tuple[int, int],
         atoms: NDArray[np.intp] | None,
+        known: int,
     ) -> tuple[Made, NDArray[np.bool_]]:
         """Frames [first, end) from the last latents, and in which samples the number of atoms holds.
 
         Decoded where a frame is kept or looked at, and with `atoms`, the number that each sample has to have, at the
-        end.
+        end. `known` frames were given before frame 0.
         """
         whole = np.ones(len(state), bool)
         made: Made = []
         for frame in range(first, end):
             # All rows for each attempt, since the numbers of a row must not depend on which others are drawn anew.
-            drawn = {n: self._next(state, seed, frame, steps, noise, n) for n in set(attempts.tolist())}
+            drawn = {n: self._next(state, seed, frame, steps, noise, n, known + frame) for n in set(attempts.tolist())}
             new = torch.stack([drawn[n][row] for row, n in enumerate(attempts.tolist())])
             new, state = self.dynamics.advance(state, new, self.variance_relaxation)
             wanted = any((frame + 1) % n == 0 for n in every)
@@ -545,25 +558,28 @@ class DensityEmulator:
 
     def _starts(self, given: Sequence[DensityTrajectory], allow_mismatch: bool) -> list[DensityTrajectory]:
         """The frames that each context gives to a rollout; none where it starts from nothing."""
-        if not given and self.dynamics.context_dropout == 0:
+        least = self.dynamics.least_context
+        if not given and least > 0:
             raise MissingDataError(
-                "this emulator was trained with whole contexts only (context_dropout = 0), so it cannot start from "
-                f"nothing: give it {self.n_context} frames of a trajectory."
+                "this emulator was never trained without a past (context_dropout above 0, least_context = 0), so it "
+                f"cannot start from nothing: give it {self.n_context} frames of a trajectory."
             )
         starts = [self._matching(one, allow_mismatch) for one in given]
-        for one in starts:
-            if len(one) < self.n_context:
-                raise MissingDataError(
-                    f"the context needs {self.n_context} frames {self.frame_interval:g} fs apart; got {len(one)}."
-                )
+        length = min([self.n_context, *map(len, starts)])
+        if length < max(1, least):
+            raise MissingDataError(
+                f"the context needs {max(1, least)} frames {self.frame_interval:g} fs apart; got {length}."
+            )
         if any(one.grid.shape != starts[0].grid.shape for one in starts):
             raise GridMismatchError("the contexts of one rollout need one grid: traj.resample_grid(...) gives it.")
-        return [one[len(one) - self.n_context :] for one in starts]
+        return [one[len(one) - length :] for one in starts]
 
     def _begin(self, frames: Sequence[Tensor], grid: PeriodicGrid, n_samples: int, seed: int) -> Progress:
         """The latents of one context for all samples, one for each, or of none; statistics that have seen nothing."""
         if frames:
             latents = torch.stack([self.autoencoder.encode(one) for one in frames])
+            unknown = latents[:, :1].expand(-1, self.n_context - latents.shape[1], *latents.shape[2:])
+            latents = torch.cat((unknown, latents), dim=1)
         else:
             latents = self._from_nothing(n_samples, seed)
         seen = self._densities(self.autoencoder.decode(latents[:, -1], grid.shape), grid)

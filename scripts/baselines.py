@@ -237,7 +237,7 @@ def learned(
     """A baseline that is an emulator."""
 
     def roll(first: int, n_frames: int, n_samples: int, seed: int) -> edviz.DensityTrajectory:
-        context = setting.test[first - N_CONTEXT : first]
+        context = setting.test[max(0, first - emulator.n_context) : first]
         return emulator.rollout(context, n_frames, n_samples, seed=seed, conserve_atoms=conserve_atoms, progress=False)
 
     return Baseline(roll, emulator, note, draws)
@@ -267,7 +267,8 @@ def deterministic(setting: Setting) -> Baseline:
     torch.manual_seed(0)
     sequences = latents(emulator, setting, COPIES)
     path = setting.out / "regression.pt"
-    model = LatentRegression(**emulator.dynamics.arguments)  # type: ignore[arg-type]
+    arguments = {**emulator.dynamics.arguments, "n_context": N_CONTEXT, "context_dropout": 0.0}
+    model = LatentRegression(**arguments)  # type: ignore[arg-type]
     if path.exists():
         state = torch.load(path)
         model.load_state_dict(state["model"])

@@ -147,7 +147,7 @@ def test_foreign_trajectories_are_refused_and_can_be_forced(triclinic):
 
 def test_forecasts_seen_under_symmetries_err_less_in_the_mean(bundled, test_block):
     frames = test_block[:27]
-    truth = frames[3:].density.values
+    truth = frames[bundled.n_context :].density.values
     turned = bundled.predict_next(frames, 6, seed=1).density.values
     same = bundled.predict_next(frames, 6, seed=1, symmetrise=False).density.values
     np.testing.assert_array_equal(turned[0], same[0])
@@ -241,6 +241,27 @@ def test_a_start_from_nothing_counts_from_zero_and_depends_on_seed_and_sample_al
     assert not np.allclose(first, second)
     assert np.array_equal(emulator.rollout(None, n_frames=3, n_samples=2, seed=4).density, generated.density)
     assert not np.allclose(emulator.rollout(None, n_frames=3, n_samples=2, seed=5).density, generated.density)
+
+
+def test_a_context_of_fewer_frames_starts_an_emulator_of_cut_contexts_and_no_other(triclinic, tmp_path):
+    whole, traj = triclinic
+    torch.manual_seed(1)
+    dynamics = LatentDynamics(channels=16, blocks=1, context_dropout=0.1)
+    for parameter in dynamics.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    emulator = DensityEmulator.from_training(whole.autoencoder, dynamics, traj, frame_interval=5.0)
+    with pytest.raises(MissingDataError, match="needs 3 frames 5 fs apart; got 2"):
+        whole.rollout(traj[:2], n_frames=3)
+    short = emulator.rollout(traj[2:3], n_frames=4, n_samples=2, seed=2)
+    assert short.time.tolist() == [15.0, 20.0, 25.0, 30.0]
+    # the frames before the one that is given are not there, whatever they may be
+    np.testing.assert_array_equal(emulator.rollout([traj[1:3], traj[2:3]], n_frames=4, seed=2).density, short.density)
+    longer = emulator.rollout(traj[:3], n_frames=1, n_samples=2, seed=2)
+    assert not np.allclose(longer.density, short.density[:, :1])
+    # a stopped one goes on with as many known frames as it had
+    emulator.rollout(traj[2:3], n_frames=1, n_samples=2, seed=2, out=tmp_path / "a.h5")
+    went_on = emulator.rollout(traj[2:3], n_frames=4, n_samples=2, seed=2, out=tmp_path / "a.h5")
+    np.testing.assert_array_equal(went_on.density, short.density)
 
 
 @pytest.fixture(scope="module")

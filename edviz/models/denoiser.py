@@ -60,7 +60,7 @@ class StepDenoiser(nn.Module):
     ) -> None:
         super().__init__()
         features = 64
-        self.n_context = n_context
+        self.latent_channels, self.n_context = latent_channels, n_context
         self.known: nn.Embedding | None = None
         if cut_contexts:
             self.known = nn.Embedding(n_context, features)
@@ -80,6 +80,26 @@ class StepDenoiser(nn.Module):
         for module in self.network.modules():
             if isinstance(module, nn.Conv3d) and module.padding_mode == "circular":
                 module.__class__ = PeriodicConv3d  # same numbers and parameters, fast for a single sample
+
+    @torch.no_grad()
+    def copy_from(self, other: StepDenoiser) -> None:
+        """Take over the weights of a network with no more past frames: what it did not know of starts at zero.
+
+        The result is the same function of the frames that the other one sees.
+        """
+        state = other.state_dict()
+        latent = self.latent_channels
+        first, older = "network.descent.0.0.weight", latent * (self.n_context - other.n_context)
+        weight = state[first]
+        # inputs: the noisy step, the last latent, the steps that led to it, oldest first
+        gap = weight.new_zeros(len(weight), older, *weight.shape[2:])
+        state[first] = torch.cat((weight[:, : 2 * latent], gap, weight[:, 2 * latent :]), dim=1)
+        if self.known is not None:
+            known = torch.zeros_like(self.known.weight)
+            if other.known is not None:
+                known[: other.n_context] = state["known.weight"]
+            state["known.weight"] = known
+        self.load_state_dict(state)
 
     def forward(
         self, x: Tensor, log_noise: Tensor, *, context: Tensor, log_context_noise: Tensor, known: Tensor | None = None

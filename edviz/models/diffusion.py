@@ -78,7 +78,9 @@ class LatentDynamics(nn.Module):
     max_context_noise : float
         Largest context noise seen in training, in units of the latent's standard deviation.
     context_dropout : float
-        Share of the training windows whose context is cut to fewer frames, or none; above 0, `start` works.
+        Share of the training windows whose context is cut to fewer frames.
+    least_context : int
+        Fewest frames that a cut leaves. With 0, and cut contexts, `start` works.
     """
 
     latent_mean: Tensor
@@ -94,6 +96,7 @@ class LatentDynamics(nn.Module):
         blocks: int = 3,
         max_context_noise: float = 0.4,
         context_dropout: float = 0.0,
+        least_context: int = 0,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -103,16 +106,38 @@ class LatentDynamics(nn.Module):
             "blocks": blocks,
             "max_context_noise": max_context_noise,
             "context_dropout": context_dropout,
+            "least_context": least_context,
         }
         self.n_context = n_context
         self.latent_channels = latent_channels
         self.max_context_noise = max_context_noise
         self.context_dropout = context_dropout
+        self.least_context = n_context if context_dropout == 0 else least_context
         network = StepDenoiser(latent_channels, n_context, channels, blocks, cut_contexts=context_dropout > 0)
         self.denoiser = KarrasDenoiser(network, VESchedule(SIGMA_MIN, SIGMA_MAX))
         for name in ("latent_mean", "latent_std", "step_std"):
             self.register_buffer(name, torch.ones(latent_channels))
         self.register_buffer("band_power", torch.ones(latent_channels, BANDS))
+
+    def extended(self, n_context: int, context_dropout: float, least_context: int = 0) -> LatentDynamics:
+        """A copy that is given more past frames, or cut contexts; before training it predicts what this one does.
+
+        Parameters
+        ----------
+        n_context : int
+            At least as many as here.
+        context_dropout : float
+            Above 0 where it is so here.
+        least_context : int
+            See `LatentDynamics`.
+        """
+        changes = {"n_context": n_context, "context_dropout": context_dropout, "least_context": least_context}
+        arguments: dict[str, Any] = {**self.arguments, **changes}
+        copy = LatentDynamics(**arguments)
+        copy.denoiser.backbone.copy_from(self.denoiser.backbone)
+        for name, values in self.named_buffers(recurse=False):
+            copy.get_buffer(name).copy_(values)
+        return copy
 
     @torch.no_grad()
     def fit_scales(self, latents: Tensor) -> None:
@@ -263,7 +288,8 @@ class LatentDynamics(nn.Module):
         known = None
         if self.context_dropout > 0:
             chance, count = (self._draw((batch,), target, generator, normal=False, rows=own) for _ in range(2))
-            fewer = (count * self.n_context).long().clamp(max=self.n_context - 1)
+            least = self.least_context
+            fewer = least + (count * (self.n_context - least)).long().clamp(max=self.n_context - least - 1)
             known = torch.where(chance < self.context_dropout, fewer, self.n_context)
             context = self._cut(context, known)
         unit = self._unit(known)
@@ -287,6 +313,7 @@ class LatentDynamics(nn.Module):
         n_steps: int = 4,
         context_noise: float = 0.03,
         noise_gain: float = 1.0,
+        known: int | None = None,
     ) -> Tensor:
         """Draw the next latent.
 
@@ -305,6 +332,9 @@ class LatentDynamics(nn.Module):
         noise_gain : float
             Noise really put on the context, over `context_noise`. Above 1 it gives back the variance that few sampling
             steps lose, as S_noise does in Karras et al. 2022 (section 4); a rollout keeps its contrast by it.
+        known : int, optional
+            How many of the context's frames, the newest, are known, from 1 on; all of them where it is not given. Fewer
+            need a model trained with cut contexts.
 
         Returns
         -------
@@ -315,7 +345,11 @@ class LatentDynamics(nn.Module):
         level = torch.full((context.shape[0],), context_noise).to(context)
         if context_noise > 0:
             context = context + noise_gain * context_noise * self._draw(tuple(context.shape), context, generator)
-        arguments = self._arguments(context, level)
+        count = None
+        if known is not None and known < self.n_context:
+            count = torch.full((context.shape[0],), known, device=context.device)
+            context = self._cut(context, count)
+        arguments = self._arguments(context, level, count)
         noise = self._draw(tuple(context[:, -1].shape), context, generator)
         # The first call says where the steps are centred: starting from N(0, sigma^2) instead would shrink every step
         # by (conditional standard deviation / sigma), which slows the dynamics down.
@@ -351,10 +385,10 @@ class LatentDynamics(nn.Module):
         Raises
         ------
         ValueError
-            If the model was trained without cut contexts.
+            If the model never learnt to draw a latent without a past.
         """
-        if self.context_dropout == 0:
-            raise ValueError("this model was trained with whole contexts only (context_dropout = 0)")
+        if self.least_context > 0:
+            raise ValueError("never trained without a past: that takes context_dropout above 0 and least_context = 0")
         like = self.latent_mean
         context = torch.zeros((batch, self.n_context, self.latent_channels, *shape)).to(like)
         level = torch.zeros(batch).to(like)

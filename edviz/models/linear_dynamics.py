@@ -38,7 +38,7 @@ class LinearLatentDynamics(nn.Module):
 
     def __init__(self, n_context: int = 3, stochastic: bool = True) -> None:
         super().__init__()
-        self.n_context = n_context
+        self.n_context = self.least_context = n_context
         self.stochastic = stochastic
 
     @torch.no_grad()
@@ -89,6 +89,7 @@ class LinearLatentDynamics(nn.Module):
         n_steps: int = 1,
         context_noise: float = 0.0,
         noise_gain: float = 1.0,
+        known: int | None = None,
     ) -> Tensor:
         """The next latent of contexts (B, n_context, C, a, b, c), oldest first; only `generator` matters besides."""
         batch, _, channels = context.shape[:3]

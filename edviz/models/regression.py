@@ -46,6 +46,7 @@ class LatentRegression(LatentDynamics):
         n_steps: int = 1,
         context_noise: float = 0.0,
         noise_gain: float = 1.0,
+        known: int | None = None,
     ) -> Tensor:
         """The mean next latent, (B, C, a, b, c); all but the context is ignored."""
         context = self.normalise(context)

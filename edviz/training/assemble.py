@@ -45,8 +45,11 @@ _SHAPES = {
     "diffusion_blocks": "dynamics",
     "max_context_noise": "dynamics",
     "context_dropout": "dynamics",
+    "least_context": "dynamics",
 }
 """Fields of the configuration that the weights fix, and whose arguments say so."""
+_EXTENDS = ("n_context", "context_dropout", "least_context")
+"""Those that may grow where the diffusion is trained on."""
 _LOOKED_AT = 400
 """Frames that say at which level holes are atoms, at most."""
 _DECODED = 64
@@ -237,6 +240,8 @@ def start_emulator(name: str | Path) -> DensityEmulator:
 def fitting_config(config: TrainingConfig, emulator: DensityEmulator, trajectory: DensityTrajectory) -> TrainingConfig:
     """The configuration with the sizes that the weights to start from have.
 
+    A diffusion that is trained on may learn to see more past frames, or cut contexts, than it did.
+
     Raises
     ------
     edviz.errors.TrainingError
@@ -254,11 +259,14 @@ def fitting_config(config: TrainingConfig, emulator: DensityEmulator, trajectory
         "dynamics": emulator.dynamics.arguments,
     }
     sizes: dict[str, Any] = {}
+    learns = config.stage_steps("diffusion", 1) > 0
     defaults = {spec.name: spec.default for spec in dataclasses.fields(TrainingConfig)}
     for name, part in _SHAPES.items():
         sizes[name] = arguments[part][name.removeprefix("diffusion_")]
         asked = getattr(config, name)
-        if asked not in (defaults[name], sizes[name]):
+        if name in _EXTENDS and sizes[name] < asked != defaults[name] and learns:
+            sizes[name] = asked
+        elif asked not in (defaults[name], sizes[name]):
             raise TrainingError(
                 f"TrainingConfig.{name} = {asked}, but the weights that start_from names have {sizes[name]}: "
                 "leave that field out, or start from random weights."

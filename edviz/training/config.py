@@ -94,7 +94,10 @@ class TrainingConfig:
         "largest noise on the context in training: what keeps rollouts stable",
     )
     context_dropout: float = _number(
-        0.1, 0.0, 0.9, "", "share of windows whose context is cut: what lets a rollout start from nothing; 0 = none"
+        0.1, 0.0, 0.9, "", "share of windows whose context is cut: what lets a rollout start from few frames; 0 = none"
+    )
+    least_context: int = _integer(
+        0, 0, 7, "frames", "fewest frames that a cut leaves; 0 lets a rollout start from nothing"
     )
     augmented_copies: int = _integer(
         8, 1, 4096, "", "symmetry-transformed copies of the training block encoded for the diffusion stage"
@@ -159,6 +162,10 @@ class TrainingConfig:
                 raise TrainingError(f"TrainingConfig.{spec.name} = {value!r} has the wrong type.")
         if self.precision not in ("auto", "32", "bf16"):
             raise TrainingError(f'TrainingConfig.precision = {self.precision!r}: choose "auto", "32" or "bf16".')
+        if self.least_context >= self.n_context:
+            raise TrainingError(
+                f"TrainingConfig.least_context = {self.least_context} must be below n_context = {self.n_context}."
+            )
         if self.context_noise > self.max_context_noise:
             raise TrainingError(
                 f"TrainingConfig.context_noise = {self.context_noise} is beyond max_context_noise = "

@@ -91,6 +91,7 @@ def build_dynamics(config: TrainingConfig) -> LatentDynamics:
         blocks=config.diffusion_blocks,
         max_context_noise=config.max_context_noise,
         context_dropout=config.context_dropout,
+        least_context=config.least_context,
     )
 
 
@@ -258,7 +259,12 @@ class DiffusionStage:
         self.bank, self.validation, self.fit = bank, validation, fit
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         torch.manual_seed(config.seed + 1)
-        self.model = build_dynamics(config) if start is None else start
+        if start is None:
+            self.model = build_dynamics(config)
+        else:
+            sizes = config.n_context, config.context_dropout, config.least_context
+            same = sizes == tuple(start.arguments[name] for name in ("n_context", "context_dropout", "least_context"))
+            self.model = start if same else start.extended(*sizes)
         if start is None or self.steps > 0:  # weights that stay as they are keep their units too
             self.model.fit_scales(torch.from_numpy(np.asarray(bank[0, ::stride][:SCALE_LATENTS], dtype=np.float32)))
         self.shape = grid.shape

@@ -181,8 +181,20 @@ def test_a_cut_context_tells_the_network_nothing_of_the_frames_that_it_lacks(kno
 
 
 def test_a_model_of_whole_contexts_cannot_start_from_nothing():
-    with pytest.raises(ValueError, match="context_dropout"):
-        LatentDynamics(channels=8, blocks=1).start(1, (4, 4, 4), torch.Generator())
+    for arguments in ({}, {"context_dropout": 0.1, "least_context": 1}):
+        with pytest.raises(ValueError, match="context_dropout"):
+            LatentDynamics(channels=8, blocks=1, **arguments).start(1, (4, 4, 4), torch.Generator())
+
+
+def test_a_cut_leaves_no_fewer_frames_than_it_may():
+    model = LatentDynamics(latent_channels=1, n_context=4, channels=8, blocks=1, context_dropout=0.5, least_context=2)
+    assert (model.least_context, LatentDynamics(n_context=4, channels=8, blocks=1).least_context) == (2, 4)
+    seen = []
+    cut = model._cut
+    model._cut = lambda context, known: (seen.append(known), cut(context, known))[1]
+    model(torch.randn(400, 4, 1, 4, 4, 4), torch.randn(400, 1, 4, 4, 4), torch.Generator().manual_seed(0))
+    assert set(seen[0].tolist()) == {2, 3, 4}
+    assert 0.4 < (seen[0] < 4).float().mean() < 0.6
 
 
 def test_training_on_cut_contexts_learns_the_mean_of_the_latent_without_a_past():
@@ -198,3 +210,30 @@ def test_training_on_cut_contexts_learns_the_mean_of_the_latent_without_a_past()
     whole.load_state_dict({k: v for k, v in model.state_dict().items() if "known" not in k})
     # in units of the step these targets are ten wide: only where the past is known does the loss see that
     assert loss.loss < whole(context, target, torch.Generator().manual_seed(1)).loss
+
+
+def test_an_extended_model_predicts_what_the_one_it_comes_from_does():
+    model = trained_with_cut_contexts()
+    model.fit_scales(torch.randn(30, 1, 4, 4, 4).cumsum(0))
+    longer = model.extended(5, 0.2).eval()
+    assert (longer.n_context, longer.context_dropout, longer.arguments["channels"]) == (5, 0.2, 8)
+    context = torch.randn(2, 5, 1, 4, 4, 4).cumsum(1)
+    new, expected = (
+        one.sample(past, torch.Generator().manual_seed(0), context_noise=0.0)
+        for one, past in ((longer, context), (model, context[:, 2:]))
+    )
+    torch.testing.assert_close(new, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("known", [1, 2])
+def test_a_sample_from_fewer_known_frames_does_not_see_the_others(known):
+    model = trained_with_cut_contexts()
+    context, other = torch.randn(2, 2, 3, 1, 4, 4, 4)
+    other[:, -known:] = context[:, -known:]
+    one, two, whole = (
+        model.sample(past, torch.Generator().manual_seed(0), context_noise=0.1, known=count)
+        for past, count in ((context, known), (other, known), (context, 3))
+    )
+    assert one.equal(two)
+    assert not torch.allclose(one, whole, atol=1e-4)
+    assert whole.equal(model.sample(context, torch.Generator().manual_seed(0), context_noise=0.1))

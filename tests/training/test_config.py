@@ -27,6 +27,7 @@ def test_unknown_name_suggests_the_nearest():
         {"precision": "fp8"},
         {"logarithmic": 1},
         {"context_noise": 0.6, "max_context_noise": 0.5},
+        {"least_context": 3},
     ],
 )
 def test_wrong_values_name_the_field(change):

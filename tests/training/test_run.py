@@ -202,6 +202,29 @@ def test_with_no_steps_for_the_others_the_decoder_alone_is_trained_on(finished, 
 
 
 @pytest.mark.usefixtures("forked")
+def test_a_diffusion_that_is_trained_on_may_learn_to_see_more_frames(finished, frames, tmp_path):
+    config = dataclasses.replace(
+        QUICK, autoencoder_steps=0, decoder_steps=0, diffusion_steps=2, n_context=4, context_dropout=0.3, least_context=1,
+        diffusion_learning_rate=1e-7,
+    )  # fmt: skip
+    assert finished.emulator().dynamics.context_dropout < 0.3
+    run = edviz.train(frames, config, out=tmp_path / "longer", device="cpu", start_from=finished).wait()
+    emulator = run.emulator()
+    arguments = emulator.dynamics.arguments
+    assert [arguments[name] for name in ("n_context", "context_dropout", "least_context")] == [4, 0.3, 1]
+    expected, found = weights(finished), weights(run)
+    same = [name for name in expected if name.startswith("dynamics.") and expected[name].shape == found[name].shape]
+    assert len(same) > 20
+    for name in same:
+        if "band_power" not in name:
+            np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5, err_msg=name)
+    for changes in ({"n_context": 2}, {"diffusion_steps": 0}):
+        with pytest.raises(TrainingError, match="n_context"):
+            other = dataclasses.replace(config, **changes)
+            edviz.train(frames, other, out=tmp_path / "no", device="cpu", start_from=finished)
+
+
+@pytest.mark.usefixtures("forked")
 def test_a_finished_run_goes_on_with_a_larger_budget(finished, frames, tmp_path):
     shutil.copytree(finished.directory.path, tmp_path / "copy")
     run = edviz.TrainingRun(tmp_path / "copy").change(diffusion_steps=15)
