@@ -97,7 +97,7 @@ def main() -> None:
     say(f"rolling out the bundled emulator: {options.samples} samples of {options.frames} frames, {bundled!r}")
     rollout_begun, cpu_begun = time.monotonic(), time.process_time()
     generated["bundled emulator"] = bundled.rollout(
-        test[:3], n_frames=options.frames, n_samples=options.samples, seed=options.seed
+        test[: bundled.n_context], n_frames=options.frames, n_samples=options.samples, seed=options.seed
     )
     rollout_seconds = time.monotonic() - rollout_begun
     core_seconds = (time.process_time() - cpu_begun) / (options.frames * options.samples)
