@@ -204,8 +204,8 @@ def test_with_no_steps_for_the_others_the_decoder_alone_is_trained_on(finished, 
 @pytest.mark.usefixtures("forked")
 def test_a_diffusion_that_is_trained_on_may_learn_to_see_more_frames(finished, frames, tmp_path):
     config = dataclasses.replace(
-        QUICK, autoencoder_steps=0, decoder_steps=0, diffusion_steps=2, n_context=4, context_dropout=0.3, least_context=1,
-        diffusion_learning_rate=1e-7,
+        QUICK, autoencoder_steps=0, decoder_steps=0, diffusion_steps=2, n_context=4, context_dropout=0.3,
+        least_context=1, diffusion_learning_rate=1e-7,
     )  # fmt: skip
     assert finished.emulator().dynamics.context_dropout < 0.3
     run = edviz.train(frames, config, out=tmp_path / "longer", device="cpu", start_from=finished).wait()
