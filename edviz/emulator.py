@@ -28,6 +28,7 @@ from edviz.analysis.running import RunningStatistics, log_range
 from edviz.analysis.sites import count_holes, count_maxima
 from edviz.errors import (
     ArgumentError,
+    GenerationError,
     GridMismatchError,
     MissingDataError,
     ModelFileError,
@@ -53,6 +54,8 @@ FORMAT_VERSION = 1
 SOURCE = "edviz emulator"
 BURN_IN = 30
 """Frames thrown away at a start from nothing: three times as long as lithium's density remembers, at 10 fs."""
+START_TRIES = 64
+"""How often starts from nothing are drawn until each has its atoms."""
 BLOCK = 20
 """Frames that are thrown away together where an atom is lost (`edviz.rejection`)."""
 _FITTED = {
@@ -93,6 +96,9 @@ class DensityEmulator:
     hole_level : float, optional
         Level, in units of the mean density, below which each minimum is an atom (`edviz.analysis.sites.hole_level`);
         None where the holes say nothing of the atoms, or atoms are maxima.
+    n_sites : int, optional
+        Maxima of a total density, or deep holes, in every frame of the training data; None where they differ. What a
+        start from nothing has to have.
     frozen_cores : FrozenCores, optional
         What is known of every atom and written into each decoded frame (`edviz.models.frozen_cores`), on the grid and
         cell of the training data alone; before the values are mapped.
@@ -116,6 +122,7 @@ class DensityEmulator:
         noise_gain: float = 1.0,
         variance_relaxation: float = 0.0,
         hole_level: float | None = None,
+        n_sites: int | None = None,
         frozen_cores: FrozenCores | None = None,
         value_map: ValueMap | None = None,
         provenance: dict[str, Any] | None = None,
@@ -131,6 +138,7 @@ class DensityEmulator:
         self.noise_gain = noise_gain
         self.variance_relaxation = variance_relaxation
         self.hole_level = hole_level
+        self.n_sites = n_sites
         self.frozen_cores = frozen_cores
         self.value_map = value_map
         self.provenance = provenance or {}
@@ -477,7 +485,7 @@ class DensityEmulator:
         times = clock + self.frame_interval * save_every * np.arange(1.0, n_frames // save_every + 1)
         to = InMemory(times, fixed) if out is None else InFile(out, times, fixed, overwrite)
         with to:
-            done = to.begin(grid, self.device) or self._begin(frames, grid, n_samples, seed)
+            done = to.begin(grid, self.device) or self._begin(frames, grid, n_samples, seed, conserve_atoms)
             n_frames = n_frames // save_every * save_every
             atoms = None
             if conserve_atoms and (self.density_kind == "total" or self.hole_level is not None):
@@ -574,26 +582,44 @@ class DensityEmulator:
             raise GridMismatchError("the contexts of one rollout need one grid: traj.resample_grid(...) gives it.")
         return [one[len(one) - length :] for one in starts]
 
-    def _begin(self, frames: Sequence[Tensor], grid: PeriodicGrid, n_samples: int, seed: int) -> Progress:
+    def _begin(
+        self, frames: Sequence[Tensor], grid: PeriodicGrid, n_samples: int, seed: int, conserve_atoms: bool
+    ) -> Progress:
         """The latents of one context for all samples, one for each, or of none; statistics that have seen nothing."""
         if frames:
             latents = torch.stack([self.autoencoder.encode(one) for one in frames])
             unknown = latents[:, :1].expand(-1, self.n_context - latents.shape[1], *latents.shape[2:])
             latents = torch.cat((unknown, latents), dim=1)
         else:
-            latents = self._from_nothing(n_samples, seed)
+            latents = self._from_nothing(n_samples, seed, self.n_sites if conserve_atoms else None)
         seen = self._densities(self.autoencoder.decode(latents[:, -1], grid.shape), grid)
         statistics = RunningStatistics(grid, self.n_electrons, n_samples, log_range(seen))
         return Progress(0, latents.expand(n_samples, *latents.shape[1:]).contiguous(), statistics)
 
-    def _from_nothing(self, n_samples: int, seed: int) -> Tensor:
-        """Contexts that the model draws itself, after BURN_IN frames."""
+    def _from_nothing(self, n_samples: int, seed: int, n_sites: int | None) -> Tensor:
+        """Contexts that the model draws itself, after BURN_IN frames; anew where one has not `n_sites` atoms."""
         a, b, c = (n // STRIDE for n in working_shape(self.grid.shape))
-        state = self.dynamics.start(n_samples, (a, b, c), torch_generator(seed, _START_KEY))
-        for frame in range(BURN_IN):
-            new = self._next(state, seed, _START_KEY + 1 + frame, None, None)
-            _, state = self.dynamics.advance(state, new, self.variance_relaxation)
-        return state
+        chosen: Tensor | None = None
+        found = np.zeros(n_samples, bool)
+        for attempt in range(START_TRIES):
+            key = (seed, _START_KEY, *([attempt] if attempt else []))
+            state = self.dynamics.start(n_samples, (a, b, c), torch_generator(*key))
+            for frame in range(BURN_IN):
+                new = self._next(state, seed, _START_KEY + 1 + frame, None, None, attempt)
+                _, state = self.dynamics.advance(state, new, self.variance_relaxation)
+            if n_sites is None:
+                return state
+            density = self._densities(self.autoencoder.decode(state[:, -1], self.grid.shape), self.grid)
+            good = ~found & (self._count_atoms(density) == n_sites)
+            chosen = state if chosen is None else chosen
+            chosen[torch.from_numpy(good)] = state[torch.from_numpy(good)]
+            found |= good
+            if found.all():
+                return chosen
+        raise GenerationError(
+            f"no start from nothing with {n_sites} atoms in {START_TRIES} tries: give the rollout frames of a "
+            "trajectory, or conserve_atoms=False."
+        )
 
     # Files ----------------------------------------------------------------------------------------------------
 
@@ -630,6 +656,7 @@ class DensityEmulator:
             "noise_gain": self.noise_gain,
             "variance_relaxation": self.variance_relaxation,
             "hole_level": self.hole_level,
+            "n_sites": self.n_sites,
             "provenance": self.provenance,
         }
         weights = self._tensors()
@@ -699,6 +726,7 @@ class DensityEmulator:
                 noise_gain=description.get("noise_gain", 1.0),
                 variance_relaxation=description.get("variance_relaxation", 0.0),
                 hole_level=description.get("hole_level"),
+                n_sites=description.get("n_sites"),
                 frozen_cores=None if cores is None else FrozenCores(grid, *cores),
                 value_map=None if values is None else ValueMap(*values),
                 provenance=description["provenance"],

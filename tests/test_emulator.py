@@ -8,8 +8,16 @@ import pytest
 import torch
 
 import edviz
+from edviz.analysis.sites import count_maxima
 from edviz.emulator import DensityEmulator
-from edviz.errors import GridMismatchError, MissingDataError, ModelFileError, NonFiniteError, UnknownSampleError
+from edviz.errors import (
+    GenerationError,
+    GridMismatchError,
+    MissingDataError,
+    ModelFileError,
+    NonFiniteError,
+    UnknownSampleError,
+)
 from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
 
@@ -244,6 +252,24 @@ def test_a_start_from_nothing_counts_from_zero_and_depends_on_seed_and_sample_al
     assert not np.allclose(emulator.rollout(None, n_frames=3, n_samples=2, seed=5).density, generated.density)
 
 
+def test_a_start_from_nothing_without_its_atoms_is_drawn_anew_or_refused(triclinic, tmp_path, monkeypatch):
+    emulator, traj = triclinic
+    torch.manual_seed(1)
+    dynamics = LatentDynamics(channels=16, blocks=1, context_dropout=0.1)
+    settings = {"frame_interval": 5.0, "n_sites": 10**6}
+    emulator = DensityEmulator.from_training(emulator.autoencoder, dynamics, traj, **settings)
+    monkeypatch.setattr(edviz.emulator, "START_TRIES", 2)
+    plain = emulator._from_nothing(2, 4, None)
+    with pytest.raises(GenerationError, match="1000000 atoms in 2 tries"):
+        emulator.rollout(None, n_frames=1, seed=4)
+    counts = iter([[7, 5], [7, 7]])
+    monkeypatch.setattr(emulator, "_count_atoms", lambda density: np.array(next(counts)))
+    mended = emulator._from_nothing(2, 4, 7)
+    assert torch.equal(mended[0], plain[0])  # the one that holds stays
+    assert not torch.allclose(mended[1], plain[1])
+    assert DensityEmulator.load(emulator.save(tmp_path / "saved")).n_sites == 10**6
+
+
 def test_a_context_of_fewer_frames_starts_an_emulator_of_cut_contexts_and_no_other(triclinic, tmp_path):
     whole, traj = triclinic
     torch.manual_seed(1)
@@ -282,6 +308,8 @@ def test_a_rollout_of_the_total_density_from_nothing_looks_like_aimd(total):
     """A start that no frame was given to: contrast, values and S(k) are those of the liquid."""
     aimd = edviz.load_sample("lithium-800K", density="total").split("test")[::8]
     generated = total.rollout(None, n_frames=3, n_samples=2, seed=0)
+    assert total.n_sites == 54
+    assert (count_maxima(generated.density.values.reshape(-1, 32, 32, 32)) == 54).all()  # most starts have others
     contrast = generated.density.std(("a", "b", "c")).mean() / aimd.density.std(("a", "b", "c")).mean()
     assert abs(float(contrast) - 1) < 0.05
     found, expected = (t.structure_factor(k_max=6.0) for t in (generated, aimd))
