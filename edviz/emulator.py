@@ -175,6 +175,15 @@ class DensityEmulator:
         return self.dynamics.n_context
 
     @property
+    def finds_atoms(self) -> bool:
+        """Whether atoms can be counted in densities of its kind."""
+        return self.density_kind == "total" or self.hole_level is not None
+
+    def count_atoms(self, densities: NDArray[np.floating]) -> NDArray[np.intp]:
+        """Maxima, or deep holes where there is a `hole_level`, of each density (n, a, b, c)."""
+        return count_maxima(densities) if self.hole_level is None else count_holes(densities, self.hole_level)
+
+    @property
     def compression(self) -> float:
         """Density values per latent value."""
         return float(4**3 / self.autoencoder.latent_channels)
@@ -488,9 +497,9 @@ class DensityEmulator:
             done = to.begin(grid, self.device) or self._begin(frames, grid, n_samples, seed, conserve_atoms)
             n_frames = n_frames // save_every * save_every
             atoms = None
-            if conserve_atoms and (self.density_kind == "total" or self.hole_level is not None):
+            if conserve_atoms and self.finds_atoms:
                 begun = self._densities(self.autoencoder.decode(done.state[:, -1], grid.shape), grid)
-                atoms = self._count_atoms(begun)
+                atoms = self.count_atoms(begun)
             every = (save_every, stat_every)
 
             def draw(state: Tensor, first: int, end: int, attempts: NDArray[np.intp]) -> tuple[Made, NDArray[np.bool_]]:
@@ -554,15 +563,11 @@ class DensityEmulator:
                     f"frame {frame} of the rollout is not a number: the emulator is unfit for this context."
                 )
             if atoms is not None:
-                whole &= self._count_atoms(density) == atoms
+                whole &= self.count_atoms(density) == atoms
             made.append((state, density if wanted else None))
             if not whole.any():
                 break
         return made, whole
-
-    def _count_atoms(self, densities: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Maxima or deep holes of each sample."""
-        return count_maxima(densities) if self.hole_level is None else count_holes(densities, self.hole_level)
 
     def _starts(self, given: Sequence[DensityTrajectory], allow_mismatch: bool) -> list[DensityTrajectory]:
         """The frames that each context gives to a rollout; none where it starts from nothing."""
@@ -610,7 +615,7 @@ class DensityEmulator:
             if n_sites is None:
                 return state
             density = self._densities(self.autoencoder.decode(state[:, -1], self.grid.shape), self.grid)
-            good = ~found & (self._count_atoms(density) == n_sites)
+            good = ~found & (self.count_atoms(density) == n_sites)
             chosen = state if chosen is None else chosen
             chosen[torch.from_numpy(good)] = state[torch.from_numpy(good)]
             found |= good

@@ -263,7 +263,7 @@ def test_a_start_from_nothing_without_its_atoms_is_drawn_anew_or_refused(triclin
     with pytest.raises(GenerationError, match="1000000 atoms in 2 tries"):
         emulator.rollout(None, n_frames=1, seed=4)
     counts = iter([[7, 5], [7, 7]])
-    monkeypatch.setattr(emulator, "_count_atoms", lambda density: np.array(next(counts)))
+    monkeypatch.setattr(emulator, "count_atoms", lambda density: np.array(next(counts)))
     mended = emulator._from_nothing(2, 4, 7)
     assert torch.equal(mended[0], plain[0])  # the one that holds stays
     assert not torch.allclose(mended[1], plain[1])

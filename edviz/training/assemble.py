@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edviz.analysis.sites import count_holes, count_maxima, hole_level
+from edviz.analysis.sites import count_holes, hole_level
 from edviz.emulator import DensityEmulator, load_emulator
 from edviz.errors import GridMismatchError, MissingDataError, SchemaError, TrainingError
 from edviz.io import open as open_trajectory
@@ -191,9 +191,9 @@ def _calibrate(emulator: DensityEmulator, training: DensityTrajectory) -> None:
     values = ValueMap.fit(ours, theirs)
     if _no_worse(values(ours), ours, theirs):
         emulator.value_map = values
-    emulator.hole_level = level = _hole_level(training, decoded, true)
-    if level is not None or training.density_kind == "total":
-        counts = count_maxima(true) if level is None else count_holes(true, level)
+    emulator.hole_level = _hole_level(training, decoded, true)
+    if emulator.finds_atoms:
+        counts = emulator.count_atoms(true)
         emulator.n_sites = int(counts[0]) if (counts == counts[0]).all() else None
 
 
