@@ -7,6 +7,7 @@ leave a file CRASH, which the parent quotes. QEpy's units are bohr and Rydberg; 
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -33,6 +34,8 @@ def _serve() -> None:
 
     try:
         from qepy.driver import Driver
+
+        _plan_without_a_clock()
     except Exception as error:
         wire.send(
             answers, {"error": f"QEpy cannot be imported: {error}; delete its environment and edviz makes it anew"}
@@ -66,6 +69,16 @@ def _serve() -> None:
             raise
         except Exception as error:
             wire.send(answers, {"error": f"{type(error).__name__}: {error}"})
+
+
+def _plan_without_a_clock() -> None:
+    """Have FFTW estimate its plans. QE lets it choose the fastest by trial, which is not the same one each time: forces
+    differ in their last digit then, and a resumed run is not the uninterrupted one.
+    """
+    import qepy
+
+    for library in (Path(qepy.__file__).parents[1] / "qepy.libs").glob("libfftw3-*.so*"):  # what the wheel carries
+        ctypes.CDLL(str(library)).fftw_set_timelimit(ctypes.c_double(0.0))  # documented as: estimate, whatever is asked
 
 
 def _wire() -> Any:
