@@ -69,6 +69,14 @@ class TrainingConfig:
     autoencoder_learning_rate: float = _number(2e-3, 1e-7, 1.0, "", "peak learning rate (AdamW)")
     spectral_weight: float = _number(0.03, 0.0, 1e3, "", "weight of the shell-whitened Fourier error")
     spectral_cutoff: float = _number(7.5, 0.1, 1e3, "1/A", "largest wave number of that error")
+    smoothness_weight: float = _number(
+        0.0,
+        0.0,
+        1e3,
+        "",
+        "weight of the latents' acceleration from frame to frame, in units of their variance: what moves smoothly is "
+        "easier to predict",
+    )
     autoencoder_jsd_weight: float = _number(1e-4, 0.0, 1e3, "", "weight of the scaled Jensen-Shannon term")
     # decoder, once more, after the diffusion
     decoder_steps: int = _integer(

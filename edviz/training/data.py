@@ -29,6 +29,7 @@ __all__ = [
     "Prefetcher",
     "block_frames",
     "draw_frames",
+    "draw_triples",
     "draw_windows",
     "load_block",
     "step_generators",
@@ -187,6 +188,38 @@ def draw_frames(
     return torch.stack([augment.apply(block[int(chosen[i])], operations[i]) for i in range(*(rows or (0, size)))])
 
 
+def draw_triples(
+    block: FrameBlock,
+    stride: int,
+    augment: Augmentation,
+    size: int,
+    random: np.random.Generator,
+    rows: tuple[int, int] | None = None,
+) -> Tensor:
+    """A batch of three consecutive frames, `stride` stored frames apart, (size, 3, A, B, C); each under one operation.
+
+    Only rows [start, stop) of it where `rows` says so.
+    """
+    _check_span(len(block), stride, 3)
+    chosen = random.integers(len(block) - 2 * stride, size=size)
+    operations = [augment.draw(random) for _ in chosen]
+    return torch.stack(
+        [
+            augment.apply(block.take([int(chosen[i]) + n * stride for n in range(3)]), operations[i])
+            for i in range(*(rows or (0, size)))
+        ]
+    )
+
+
+def _check_span(frames: int, stride: int, length: int) -> None:
+    span = stride * (length - 1)
+    if frames <= span:
+        raise MissingDataError(
+            f"a window of {length} frames, {stride} stored frames apart, needs {span + 1} frames; "
+            f"the training block has {frames}."
+        )
+
+
 def draw_windows(
     bank: NDArray[np.float16] | Tensor,
     stride: int,
@@ -218,12 +251,8 @@ def draw_windows(
         (size, length, C, a, b, c) float32.
     """
     copies, frames = bank.shape[:2]
+    _check_span(frames, stride, length)
     span = stride * (length - 1)
-    if frames <= span:
-        raise MissingDataError(
-            f"a window of {length} frames, {stride} stored frames apart, needs {span + 1} frames; "
-            f"the training block has {frames}."
-        )
     start_row, stop_row = rows or (0, size)
     windows = []
     for row in range(size):

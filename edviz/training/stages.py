@@ -21,9 +21,10 @@ from edviz.models.autoencoder import Autoencoder
 from edviz.models.diffusion import LatentDynamics
 from edviz.models.divergence_loss import ScaledJensenShannon, jensen_shannon
 from edviz.models.gradient_loss import GradientError
+from edviz.models.latent_motion import motion_moments, relative_acceleration
 from edviz.models.spectral_loss import SpectralError
 from edviz.training.config import TrainingConfig
-from edviz.training.data import FrameBlock, draw_frames, draw_windows, step_generators
+from edviz.training.data import FrameBlock, draw_frames, draw_triples, draw_windows, step_generators
 from edviz.training.processes import Rows, sum_over_processes
 
 __all__ = [
@@ -110,7 +111,10 @@ def _log_error(output: Tensor, target: Tensor) -> Tensor:
 
 
 class AutoencoderStage:
-    """Reconstruct augmented frames: relative L1 + whitened spectral error + scaled Jensen-Shannon divergence."""
+    """Reconstruct augmented frames: relative L1 + whitened spectral error + scaled Jensen-Shannon divergence.
+
+    Where `smoothness_weight` asks for it, also the acceleration of the latents (`edviz.models.latent_motion`).
+    """
 
     name = "autoencoder"
     number = 0
@@ -126,12 +130,15 @@ class AutoencoderStage:
         fit: FrameBlock,
         validation: FrameBlock,
         start: Autoencoder | None = None,
+        stride: int = 1,
     ) -> None:
-        self.config = config
+        self.config, self.stride = config, stride
+        self.smoothness = 0.0 if self.fine else config.smoothness_weight  # the decoder's stage leaves the latents
         self.batch = getattr(config, f"{self.name}_batch")
         self.steps, self.minutes = config.stage_steps(self.name, len(fit)), getattr(config, f"{self.name}_minutes")
         self.learning_rate = getattr(config, f"{self.name}_learning_rate")
         self.fit, self.validation = fit, validation.evenly(VALIDATION_FRAMES)
+        self.moving = self._triples(validation) if self.smoothness else None
         self.augment = Augmentation(grid)
         sample = fit.evenly(SAMPLE_FRAMES)
         contrast = (sample.clamp_min(1e-4).log() if config.logarithmic else sample).std().item()
@@ -147,16 +154,33 @@ class AutoencoderStage:
         if self.fine:
             self.gradient.fit(sample, *waves)
 
+    def _triples(self, block: FrameBlock) -> Tensor | None:
+        """Some three consecutive frames of a block, (n, 3, A, B, C); none where it is too short."""
+        last = len(block) - 1 - 2 * self.stride
+        if last < 0:
+            return None
+        starts = torch.linspace(0, last, min(VALIDATION_FRAMES // 2, last + 1)).long().tolist()
+        return torch.stack([block.take([i, i + self.stride, i + 2 * self.stride]) for i in starts])
+
     def draw(self, step: int, rows: Rows) -> dict[str, Tensor]:
-        """Augmented frames of one batch."""
+        """Augmented frames of one batch; where latents are to move smoothly, with those before and after them."""
         random, _ = step_generators(self.config.seed, self.number, step)
-        return {"target": draw_frames(self.fit, self.augment, self.batch, random, (rows.start, rows.stop))}
+        own = (rows.start, rows.stop)
+        if not self.smoothness:
+            return {"target": draw_frames(self.fit, self.augment, self.batch, random, own)}
+        before, target, after = draw_triples(self.fit, self.stride, self.augment, self.batch, random, own).unbind(1)
+        return {"target": target, "neighbours": torch.stack((before, after), dim=1)}
 
     def losses(self, step: int, batch: dict[str, Tensor], rows: Rows) -> dict[str, Tensor]:
         """Losses of some frames of a batch."""
         device = next(self.model.parameters()).device
         target = batch["target"].to(device)
-        output = self.model(target)
+        neighbours = batch.get("neighbours")
+        latents = None
+        if neighbours is None:
+            output = self.model(target)
+        else:
+            output, latents = self.model(target, neighbours.to(device))
         reconstruction = (output - target).abs().mean()
         spectral = self.spectral.to(device)(output, target)
         term = self.divergence.to(device)
@@ -166,6 +190,10 @@ class AutoencoderStage:
         jsd = _divergence(term, output, reference, count)
         loss = reconstruction + self.config.spectral_weight * spectral + self.config.autoencoder_jsd_weight * jsd
         losses = {"loss": loss, "reconstruction": reconstruction, "spectral": spectral, "jsd": jsd}
+        if latents is not None:
+            moments = sum_over_processes(len(target) * motion_moments(latents[:, [1, 0, 2]])) / count
+            losses["acceleration"] = relative_acceleration(moments)
+            losses["loss"] = loss + self.smoothness * losses["acceleration"]
         if self.fine:
             # of the whole batch, however it is divided: a mean of roots is not the root of a mean
             gradient = self.gradient.to(device)(output, target)
@@ -181,10 +209,14 @@ class AutoencoderStage:
 
     @torch.no_grad()
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Relative L1 error (nmae) on validation frames, %."""
+        """Relative L1 error (nmae) on validation frames, %; the latents' acceleration, where it is in the loss."""
         device = next(model.parameters()).device
         errors = [(model(x.to(device)) - x.to(device)).abs().mean() for x in self.validation.split(4)]
-        return {"validation_nmae": 100 * torch.stack(errors).mean().item()}
+        figures = {"validation_nmae": 100 * torch.stack(errors).mean().item()}
+        if self.moving is not None:
+            latents = torch.stack([model.encode(x.to(device)) for x in self.moving])  # type: ignore[operator]
+            figures["validation_acceleration"] = relative_acceleration(motion_moments(latents)).item()
+        return figures
 
 
 class DecoderStage(AutoencoderStage):

@@ -106,7 +106,7 @@ def train(run: RunDirectory, fabric: Fabric, config: TrainingConfig) -> None:
         picture = rollout_preview(autoencoder, model, held, shown, config, stride)
         run.write_json("preview-diffusion.json", {"step": step, **picture})
 
-    first = AutoencoderStage(config, grid, fit, validation, autoencoder)
+    first = AutoencoderStage(config, grid, fit, validation, autoencoder, stride)
     trained = train_stage(first, config, run, fabric, requests, show_reconstruction)
     assert isinstance(trained, Autoencoder)
     autoencoder = trained.eval().requires_grad_(False)

@@ -61,3 +61,12 @@ def test_arguments_rebuild_the_model():
     twin.load_state_dict(model.state_dict())
     x = field(12, 12, 12)
     torch.testing.assert_close(twin(x), model(x))
+
+
+def test_latents_of_others_come_with_the_reconstruction():
+    model, x = small(), field(16, 12, 20)
+    others = torch.stack((x.flip(1), x.flip(2)), dim=1)
+    output, latents = model(x, others)
+    torch.testing.assert_close(output, model(x))
+    for n, part in enumerate((x, others[:, 0], others[:, 1])):
+        torch.testing.assert_close(latents[:, n], model.encode(part))

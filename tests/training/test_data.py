@@ -10,6 +10,7 @@ from edviz.grid import PeriodicGrid
 from edviz.models.augmentation import Augmentation
 from edviz.training.data import (
     draw_frames,
+    draw_triples,
     draw_windows,
     load_block,
     step_generators,
@@ -58,6 +59,24 @@ def test_a_batch_of_frames_is_augmented_and_its_rows_do_not_depend_on_which_are_
     whole = draw_frames(block, augment, 3, np.random.default_rng(0))
     assert whole.shape == (3, 6, 6, 8)
     assert torch.equal(draw_frames(block, augment, 3, np.random.default_rng(0), (1, 3)), whole[1:])
+
+
+def test_three_frames_in_a_row_have_one_operation_and_the_time_between_them():
+    traj = run()
+    block, augment = load_block(traj, "fit"), Augmentation(traj.grid)
+    whole = draw_triples(block, 3, augment, 5, np.random.default_rng(0))
+    assert whole.shape == (5, 3, 6, 6, 8)
+    assert torch.equal(draw_triples(block, 3, augment, 5, np.random.default_rng(0), (1, 3)), whole[1:3])
+    # every operation permutes voxels: sorted, frames can be told
+    known = [tuple(np.sort(frame.numpy(), axis=None)) for frame in block.take(range(len(block)))]
+    for row in whole:
+        first, second, third = (known.index(tuple(np.sort(frame.numpy(), axis=None))) for frame in row)
+        assert (second - first, third - second) == (3, 3)
+        moved = row.flatten(1)  # one permutation takes all three from where they were to where they are
+        before = block.take([first, second, third]).flatten(1)
+        assert {tuple(column) for column in moved.T.tolist()} == {tuple(column) for column in before.T.tolist()}
+    with pytest.raises(MissingDataError, match="needs 19 frames; the training block has 18"):
+        draw_triples(block, 9, augment, 1, np.random.default_rng(0))
 
 
 def test_windows_hold_consecutive_frames_forward_or_backward():

@@ -114,6 +114,16 @@ def test_early_stopping_goes_on_with_the_best_weights(frames, tmp_path):
     assert torch.equal(next(again.parameters()), next(model.parameters()))
 
 
+def test_with_a_weight_on_their_acceleration_latents_move_more_smoothly(frames, tmp_path):
+    found = []
+    for weight in (1e-9, 3.0):
+        config = dataclasses.replace(QUICK, autoencoder_steps=30, smoothness_weight=weight)
+        _, run = run_stage(tmp_path / str(weight), make_stage(frames, config))
+        *_, last = (record for record in run.read_metrics() if "validation_acceleration" in record)
+        found.append(last["validation_acceleration"])
+    assert 0 < found[1] < 0.8 * found[0]
+
+
 def test_budgets_by_epochs_and_by_wall_time(frames, tmp_path):
     epochs = dataclasses.replace(QUICK, autoencoder_epochs=0.5)
     stage = make_stage(frames, epochs)

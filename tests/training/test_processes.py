@@ -21,7 +21,7 @@ from tests.training.conftest import QUICK
 TOGETHER = dataclasses.replace(
     QUICK, autoencoder_steps=8, diffusion_steps=8, autoencoder_batch=4, diffusion_batch=4, diffusion_jsd_every=1,
     autoencoder_jsd_weight=0.1, diffusion_jsd_weight=0.1, checkpoint_seconds=1e4, validate_every=4,
-    precision="32",
+    smoothness_weight=0.1, precision="32",
 )  # fmt: skip
 
 
@@ -112,8 +112,10 @@ def test_torchrun_on_a_prepared_run_does_too(alone, frames, tmp_path):
 
 
 def test_one_process_without_memory_makes_all_divide_their_rows_and_the_model_is_the_same(frames, forks, tmp_path):
-    # parts change the histograms of the Jensen-Shannon terms, so their weights are too small to matter
-    config = dataclasses.replace(TOGETHER, autoencoder_jsd_weight=1e-7, diffusion_jsd_weight=1e-7)
+    # parts change the histograms of the Jensen-Shannon terms and the latents' variance: weights too small to matter
+    config = dataclasses.replace(
+        TOGETHER, autoencoder_jsd_weight=1e-7, diffusion_jsd_weight=1e-7, smoothness_weight=1e-7
+    )
     alone = train_alone(frames, config, tmp_path / "alone", forks)
     run = edviz.train(frames, config, out=tmp_path / "narrow", device="cpu", devices=2, launch=False)
     command = [sys.executable, str(Path(__file__).with_name("narrow_worker.py")), str(run.directory.path), "cpu", "2"]
