@@ -9,8 +9,9 @@ The question they answer is whether the last tenth is as the nine before it. If 
 the liquid (a tenth of a picosecond in lithium), their means are close to independent Gaussian numbers, and the
 next one lies with probability `CONFIDENCE` in Student's prediction interval, mean +- t(n - 1) s sqrt(1 + 1/n) of the n
 before (e.g. G. J. Hahn and W. Q. Meeker, Statistical Intervals, 1991); distances are compared by their logarithms. A
-steady drift widens that interval as much as it moves the last tenth, so a line through all ten is tested for a slope
-as well.
+steady drift widens that interval as much as it moves the last tenth, so a line through the blocks is tested for a slope
+as well: through the blocks, since ten points cannot tell noise from correlation (of ten independent numbers one series
+in twenty looks too correlated for an interval, of 64 or more none of 1,000).
 """
 
 from __future__ import annotations
@@ -174,11 +175,11 @@ def running_statistics(generated: TrajectoryLike) -> xr.Dataset:
     against the other tenths together), `structure_factor` (k) and `structure_factor_error` (relative RMSE over the
     shells against the other tenths together), `counts` (bin) of log10(rho); `contrast_sample` also over `sample`. Over
     `quantity`: `last` (the last tenth's value), `low` and `high` (where it should lie with 99 % probability, by the
-    nine before; a distance has no lower limit), `same`; `drift` (change over the whole rollout, by a line through the
-    tenths; not a number for distances) and `steady` (its 99 % interval holds zero). Scalars: `positive`, `electrons`
-    (worst error at most 1e-5 of them), `lasted` (these two, and all that is the same and steady). A frame that is not
-    finite ends a rollout with an error; so all frames here are. Tenths say something once they are long against the
-    memory of the liquid: a few picoseconds for lithium.
+    nine before; a distance has no lower limit), `same`; `drift` (change over the whole rollout, by a line through its
+    64 to 128 blocks, fewer where fewer frames were looked at; not a number for distances) and `steady` (its 99 %
+    interval holds zero). Scalars: `positive`, `electrons` (worst error at most 1e-5 of them), `lasted` (these two, and
+    all that is the same and steady). A frame that is not finite ends a rollout with an error; so all frames here are.
+    Tenths say something once they are long against the memory of the liquid: a few picoseconds for lithium.
 
     Raises
     ------
@@ -201,37 +202,41 @@ def running_statistics(generated: TrajectoryLike) -> xr.Dataset:
         )
     groups = np.array_split(np.arange(used), 10)
 
-    def each(name: str, reduce: Any) -> NDArray[Any]:
-        """Reduce over the blocks of each tenth; blocks first, (tenth, ...)."""
-        values = ds[f"running_{name}"].values
+    def blocks(name: str) -> NDArray[Any]:
+        """(block, ...)."""
+        values: NDArray[Any] = ds[f"running_{name}"].values
         if "sample" in ds[f"running_{name}"].dims:
             values = np.moveaxis(values, -1, 0)
         elif name in _OF_SAMPLES:  # one sample was taken out of the ensemble
             values = values[:, None]
-        return np.stack([reduce(values[group], axis=0) for group in groups])
+        return values[:used]
 
-    n = each("frames", np.sum)
-    counts, structure = each("counts", np.sum), each("structure_factor", np.sum)
-    contrast = each("contrast", np.sum) / n[:, None]
-    n_values = counts.sum(axis=1)
-    mean, std, skewness = log_moments(each("log_sums", np.sum), n_values[:, None])
+    def each(name: str, reduce: Any = np.sum) -> NDArray[Any]:
+        """Reduced over the blocks of each tenth, (tenth, ...)."""
+        return np.stack([reduce(blocks(name)[group], axis=0) for group in groups])
+
+    def levels(part: Any) -> dict[str, NDArray[np.float64]]:
+        """What is asked for a slope, of tenths (`each`) or of blocks."""
+        moments = log_moments(part("log_sums"), part("counts").sum(axis=1)[:, None])
+        contrast = (part("contrast") / part("frames")[:, None]).mean(axis=1)
+        return dict(zip(("contrast", "log_mean", "log_std", "log_skewness"), (contrast, *moments), strict=True))
+
+    n = each("frames")
+    counts, structure = each("counts"), each("structure_factor")
     n_samples = int(ds["running_frames"].attrs["n_samples"])
     others = structure.sum(axis=0) - structure
     rest = n.sum() - n
     series = {
-        "contrast": contrast.mean(axis=1),
-        "log_mean": mean,
-        "log_std": std,
-        "log_skewness": skewness,
+        **levels(each),
         "jsd": jensen_shannon(counts, counts.sum(axis=0) - counts),
         "structure_factor_error": np.array(
             [relative_rmse(s / m, o / r) for s, m, o, r in zip(structure, n, others, rest, strict=True)]
         ),
     }
     limits = [_limits(values[:-1], name in _DISTANCES) for name, values in series.items()]
-    slopes = [fit_slope(np.arange(10), values) for values in series.values()]
-    distance = np.array([name in _DISTANCES for name in series])
-    steady = np.array([slope.may_be_zero(CONFIDENCE) for slope in slopes]) | distance
+    slopes = {name: fit_slope(np.arange(used), values) for name, values in levels(blocks).items()}
+    steady = np.array([name not in slopes or slopes[name].may_be_zero(CONFIDENCE) for name in series])
+    drift = np.array([used * slopes[name].value if name in slopes else np.nan for name in series])
     last = np.array([values[-1] for values in series.values()])
     low, high = np.array(limits).T
     same = (last >= low) & (last <= high) | np.isnan(last)  # a grid without a whole shell has no S(k) to compare
@@ -243,14 +248,14 @@ def running_statistics(generated: TrajectoryLike) -> xr.Dataset:
     return xr.Dataset(
         {
             **{name: ("tenth", values, {"units": units.get(name, "1")}) for name, values in tenths.items()},
-            "contrast_sample": (("tenth", "sample"), contrast),
+            "contrast_sample": (("tenth", "sample"), each("contrast") / n[:, None]),
             "structure_factor": (("tenth", "k"), structure / (n[:, None] * n_samples)),
             "counts": (("tenth", "bin"), counts),
             "last": ("quantity", last),
             "low": ("quantity", low),
             "high": ("quantity", high),
             "same": ("quantity", same),
-            "drift": ("quantity", np.where(distance, np.nan, [10 * slope.value for slope in slopes])),
+            "drift": ("quantity", drift),
             "steady": ("quantity", steady),
             "positive": positive,
             "electrons": electrons,

@@ -6,6 +6,7 @@ import xarray as xr
 
 import edviz
 from edviz.analysis.running import MAX_BLOCKS, RunningStatistics, log_range, running_statistics
+from edviz.analysis.slopes import fit_slope
 
 N = 500
 
@@ -52,6 +53,14 @@ def test_a_drift_is_seen(lithium, values):
     found = judged(lithium, faded(values, np.linspace(1, 0.7, N)))
     assert not bool(found["steady"].sel(quantity="contrast")) and not bool(found["lasted"])
     assert float(found["drift"].sel(quantity="contrast")) == pytest.approx(-0.3 * 0.25, rel=0.3)
+
+
+def test_noise_is_steady_even_where_its_tenths_look_alike(lithium, values):
+    """Of ten independent numbers one series in twenty looks too correlated to say: this one's tenths do."""
+    noise = np.random.default_rng(4).normal(size=N)
+    found = judged(lithium, faded(np.broadcast_to(values[0], values.shape), 1 + 0.01 * noise))
+    assert not np.isfinite(fit_slope(np.arange(10), found["contrast"].values).interval()).any()
+    assert bool(found["steady"].all()) and bool(found["lasted"])
 
 
 def test_one_bad_frame_is_seen(lithium, values):
