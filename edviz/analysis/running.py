@@ -213,28 +213,25 @@ def running_statistics(generated: TrajectoryLike) -> xr.Dataset:
 
     def each(name: str, reduce: Any = np.sum) -> NDArray[Any]:
         """Reduced over the blocks of each tenth, (tenth, ...)."""
-        return np.stack([reduce(blocks(name)[group], axis=0) for group in groups])
-
-    def levels(part: Any) -> dict[str, NDArray[np.float64]]:
-        """What is asked for a slope, of tenths (`each`) or of blocks."""
-        moments = log_moments(part("log_sums"), part("counts").sum(axis=1)[:, None])
-        contrast = (part("contrast") / part("frames")[:, None]).mean(axis=1)
-        return dict(zip(("contrast", "log_mean", "log_std", "log_skewness"), (contrast, *moments), strict=True))
+        values = blocks(name)
+        return np.stack([reduce(values[group], axis=0) for group in groups])
 
     n = each("frames")
     counts, structure = each("counts"), each("structure_factor")
+    contrast = each("contrast") / n[:, None]
     n_samples = int(ds["running_frames"].attrs["n_samples"])
     others = structure.sum(axis=0) - structure
     rest = n.sum() - n
     series = {
-        **levels(each),
+        **_levels(contrast, counts, each("log_sums")),
         "jsd": jensen_shannon(counts, counts.sum(axis=0) - counts),
         "structure_factor_error": np.array(
             [relative_rmse(s / m, o / r) for s, m, o, r in zip(structure, n, others, rest, strict=True)]
         ),
     }
     limits = [_limits(values[:-1], name in _DISTANCES) for name, values in series.items()]
-    slopes = {name: fit_slope(np.arange(used), values) for name, values in levels(blocks).items()}
+    of_blocks = _levels(blocks("contrast") / blocks("frames")[:, None], blocks("counts"), blocks("log_sums"))
+    slopes = {name: fit_slope(np.arange(used), values) for name, values in of_blocks.items()}
     steady = np.array([name not in slopes or slopes[name].may_be_zero(CONFIDENCE) for name in series])
     drift = np.array([used * slopes[name].value if name in slopes else np.nan for name in series])
     last = np.array([values[-1] for values in series.values()])
@@ -248,7 +245,7 @@ def running_statistics(generated: TrajectoryLike) -> xr.Dataset:
     return xr.Dataset(
         {
             **{name: ("tenth", values, {"units": units.get(name, "1")}) for name, values in tenths.items()},
-            "contrast_sample": (("tenth", "sample"), each("contrast") / n[:, None]),
+            "contrast_sample": (("tenth", "sample"), contrast),
             "structure_factor": (("tenth", "k"), structure / (n[:, None] * n_samples)),
             "counts": (("tenth", "bin"), counts),
             "last": ("quantity", last),
@@ -268,6 +265,14 @@ def running_statistics(generated: TrajectoryLike) -> xr.Dataset:
             **bin_coordinates(bins),
         },
     )
+
+
+def _levels(
+    contrast: NDArray[np.float64], counts: NDArray[Any], log_sums: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """The quantities that are no distances, of tenths or of blocks: from (part, sample), (part, bin) and (part, 3)."""
+    mean, std, skewness = log_moments(log_sums, counts.sum(axis=1)[:, None])
+    return {"contrast": contrast.mean(axis=1), "log_mean": mean, "log_std": std, "log_skewness": skewness}
 
 
 def _limits(before: NDArray[np.float64], distance: bool) -> tuple[float, float]:

@@ -9,7 +9,6 @@ an output that is positive and integrates to the electron number by construction
 from __future__ import annotations
 
 import math
-from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -146,21 +145,14 @@ class Autoencoder(nn.Module):
             density = restore(fourier_resample(density, shape))
         return density
 
-    @overload
-    def forward(self, density: Tensor, others: None = None) -> Tensor: ...
-
-    @overload
-    def forward(self, density: Tensor, others: Tensor) -> tuple[Tensor, Tensor]: ...
-
-    def forward(self, density: Tensor, others: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, density: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Reconstruct: decode(encode(density)) on the input's grid.
 
-        With `others`, (B, n, A, B, C), also the latents of all of them, (B, 1 + n, C, a, b, c), those of `density`
-        first: one call, which is what wrappers for precision and several processes see.
+        Of three consecutive frames, (B, 3, A, B, C), the middle one, and beside it the latents of all three,
+        (B, 3, C, a, b, c): in one call, which is what wrappers for precision and several processes see.
         """
         a, b, c = density.shape[-3:]
-        if others is None:
+        if density.ndim == 4:
             return self.decode(self.encode(density), (a, b, c))
-        every = torch.cat((density.unsqueeze(1), others), dim=1)
-        latents = self.encode(every.flatten(0, 1)).unflatten(0, every.shape[:2])
-        return self.decode(latents[:, 0], (a, b, c)), latents
+        latents = self.encode(density.flatten(0, 1)).unflatten(0, density.shape[:2])
+        return self.decode(latents[:, 1], (a, b, c)), latents

@@ -183,9 +183,7 @@ def draw_frames(
     rows: tuple[int, int] | None = None,
 ) -> Tensor:
     """A batch of augmented frames, (size, A, B, C); only rows [start, stop) of it where `rows` says so."""
-    chosen = random.integers(len(block), size=size)
-    operations = [augment.draw(random) for _ in chosen]
-    return torch.stack([augment.apply(block[int(chosen[i])], operations[i]) for i in range(*(rows or (0, size)))])
+    return _draw_in_a_row(block, 1, 1, augment, size, random, rows)[:, 0]
 
 
 def draw_triples(
@@ -200,15 +198,28 @@ def draw_triples(
 
     Only rows [start, stop) of it where `rows` says so.
     """
-    _check_span(len(block), stride, 3)
-    chosen = random.integers(len(block) - 2 * stride, size=size)
-    operations = [augment.draw(random) for _ in chosen]
-    return torch.stack(
-        [
-            augment.apply(block.take([int(chosen[i]) + n * stride for n in range(3)]), operations[i])
-            for i in range(*(rows or (0, size)))
-        ]
-    )
+    return _draw_in_a_row(block, stride, 3, augment, size, random, rows)
+
+
+def _draw_in_a_row(
+    block: FrameBlock,
+    stride: int,
+    length: int,
+    augment: Augmentation,
+    size: int,
+    random: np.random.Generator,
+    rows: tuple[int, int] | None,
+) -> Tensor:
+    _check_span(len(block), stride, length)
+    span = stride * (length - 1)
+    starts = random.integers(len(block) - span, size=size)
+    operations = [augment.draw(random) for _ in starts]
+    batch = []
+    for i in range(*(rows or (0, size))):
+        start = int(starts[i])
+        frames = torch.stack([block[n] for n in range(start, start + span + 1, stride)])
+        batch.append(augment.apply(frames, operations[i]))
+    return torch.stack(batch)
 
 
 def _check_span(frames: int, stride: int, length: int) -> None:

@@ -166,21 +166,16 @@ class AutoencoderStage:
         """Augmented frames of one batch; where latents are to move smoothly, with those before and after them."""
         random, _ = step_generators(self.config.seed, self.number, step)
         own = (rows.start, rows.stop)
-        if not self.smoothness:
-            return {"target": draw_frames(self.fit, self.augment, self.batch, random, own)}
-        before, target, after = draw_triples(self.fit, self.stride, self.augment, self.batch, random, own).unbind(1)
-        return {"target": target, "neighbours": torch.stack((before, after), dim=1)}
+        if self.smoothness:
+            return {"target": draw_triples(self.fit, self.stride, self.augment, self.batch, random, own)}
+        return {"target": draw_frames(self.fit, self.augment, self.batch, random, own)}
 
     def losses(self, step: int, batch: dict[str, Tensor], rows: Rows) -> dict[str, Tensor]:
         """Losses of some frames of a batch."""
         device = next(self.model.parameters()).device
-        target = batch["target"].to(device)
-        neighbours = batch.get("neighbours")
-        latents = None
-        if neighbours is None:
-            output = self.model(target)
-        else:
-            output, latents = self.model(target, neighbours.to(device))
+        frames = batch["target"].to(device)
+        target = frames[:, 1] if self.smoothness else frames
+        output, latents = self.model(frames) if self.smoothness else (self.model(frames), None)
         reconstruction = (output - target).abs().mean()
         spectral = self.spectral.to(device)(output, target)
         term = self.divergence.to(device)
@@ -191,7 +186,7 @@ class AutoencoderStage:
         loss = reconstruction + self.config.spectral_weight * spectral + self.config.autoencoder_jsd_weight * jsd
         losses = {"loss": loss, "reconstruction": reconstruction, "spectral": spectral, "jsd": jsd}
         if latents is not None:
-            moments = sum_over_processes(len(target) * motion_moments(latents[:, [1, 0, 2]])) / count
+            moments = sum_over_processes(len(target) * motion_moments(latents)) / count
             losses["acceleration"] = relative_acceleration(moments)
             losses["loss"] = loss + self.smoothness * losses["acceleration"]
         if self.fine:

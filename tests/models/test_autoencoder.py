@@ -63,10 +63,10 @@ def test_arguments_rebuild_the_model():
     torch.testing.assert_close(twin(x), model(x))
 
 
-def test_latents_of_others_come_with_the_reconstruction():
+def test_of_three_frames_the_middle_one_is_reconstructed_and_all_latents_come_with_it():
     model, x = small(), field(16, 12, 20)
-    others = torch.stack((x.flip(1), x.flip(2)), dim=1)
-    output, latents = model(x, others)
+    frames = torch.stack((x.flip(1), x, x.flip(2)), dim=1)
+    output, latents = model(frames)
     torch.testing.assert_close(output, model(x))
-    for n, part in enumerate((x, others[:, 0], others[:, 1])):
-        torch.testing.assert_close(latents[:, n], model.encode(part))
+    for n in range(3):
+        torch.testing.assert_close(latents[:, n], model.encode(frames[:, n]))
